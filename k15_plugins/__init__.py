@@ -1,0 +1,32 @@
+"""The reinforcement learning recipe of Kimi k1.5 (https://huggingface.co/papers/2501.12599) as plugins for TRL."""
+
+from importlib import import_module
+
+_HOMES = {
+    "MirrorDescentConfig": "trainers.config",
+    "MirrorDescentTrainer": "trainers.mirror_descent",
+    "SampledGRPOTrainer": "trainers.sampled_grpo",
+    "mirror_descent_loss": "objective",
+    "GroupLengthReward": "length_penalty",
+    "length_reward": "length_penalty",
+    "SuccessRates": "sampling",
+    "UniformSampler": "sampling",
+    "CurriculumSampler": "sampling",
+    "PrioritizedSampler": "sampling",
+    "EasyToHard": "sampling",
+    "UniformThenHard": "sampling",
+    "ExactMatchReward": "rewards",
+    "MathReward": "rewards",
+    "ReasoningGymReward": "rewards",
+    "reasoning_gym_problems": "tasks.reasoning_gym",
+    "load_problems": "tasks.files",
+    "evaluate": "evaluation.accuracy",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used, so that `import k15_plugins` loads neither torch nor TRL."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'k15_plugins' has no attribute {name!r}")
+    return getattr(import_module(f"k15_plugins.{_HOMES[name]}"), name)
