@@ -1,0 +1,215 @@
+"""Kimi k1.5's mirror-descent objective as plain functions on tensors (paper 2.3.2).
+
+The paper minimises, over rollouts y of the reference policy pi_ref (the policy that begins the iteration),
+
+    L = E[(r - tau log Z - tau rho)^2]    with    rho = log pi_theta(y|x) - log pi_ref(y|x)  of the whole response.
+
+With A = r - tau log Z, the ascent direction of the paper's equation (3) is -1/(2 tau) times the gradient of L, and so
+minus the gradient of
+
+    -A rho + (tau / 2) rho^2,
+
+the form that `mirror_descent_loss` returns; it stays finite as tau goes to 0.
+
+Shapes: B sequences, T tokens, N rollouts in rank-major order with the k rollouts of a problem next to each other.
+"""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class MirrorDescentLoss(NamedTuple):
+    """What `mirror_descent_loss` returns, a value per sequence; the caller takes the mean over sequences.
+
+    Attributes:
+        loss_B: `policy_B + penalty_B`, shape (B,). Its gradient is the paper's equation (3) with the sign turned.
+        policy_B: the policy-gradient term -A rho, shape (B,).
+        penalty_B: the relative-entropy term (tau / 2) rho^2, shape (B,).
+        rho_B: log pi_theta - log pi_ref of the whole response in nats, shape (B,), detached.
+    """
+
+    loss_B: Tensor
+    policy_B: Tensor
+    penalty_B: Tensor
+    rho_B: Tensor
+
+
+def token_log_ratio(logps_BT: Tensor, ref_logps_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    """Return log pi_theta - log pi_ref of each token, 0 outside the mask, in at least float32.
+
+    Args:
+        logps_BT: log-probabilities of the policy that is trained, shape (B, T), nats.
+        ref_logps_BT: log-probabilities of the policy that sampled the iteration's rollouts, shape (B, T), nats.
+        mask_BT: 1 for the tokens in the loss, 0 for padding and foreign tokens, shape (B, T).
+    """
+    dtype = torch.promote_types(logps_BT.dtype, torch.float32)
+    ratio_BT = logps_BT.to(dtype) - ref_logps_BT.to(dtype)
+    return torch.where(mask_BT.bool(), ratio_BT, 0.0)
+
+
+def squared_surrogate(rho_B: Tensor, advantages_B: Tensor, tau: float) -> Tensor:
+    """Return (A - tau rho)^2 per sequence, the surrogate as the paper prints it (2.3.2).
+
+    Its gradient is 2 tau times that of `mirror_descent_loss`.
+
+    Args:
+        rho_B: log-ratio of the whole response, shape (B,), nats.
+        advantages_B: r - tau log Z, shape (B,).
+        tau: strength of the relative-entropy term.
+    """
+    return (advantages_B - tau * rho_B) ** 2
+
+
+def mirror_descent_loss(
+    logps_BT: Tensor,
+    ref_logps_BT: Tensor,
+    mask_BT: Tensor,
+    advantages_B: Tensor,
+    tau: float,
+    *,
+    penalty_level: Literal["sequence", "token"] = "sequence",
+    length_normalization: Literal["none", "length", "max_length"] = "none",
+    max_length_tokens: int | None = None,
+    log_ratio_interval: Sequence[float] | None = None,
+    importance_weights_BT: Tensor | None = None,
+) -> MirrorDescentLoss:
+    """Return -A rho + (tau / 2) rho^2 per sequence, the paper's equation (3) as a loss (2.3.2).
+
+    The defaults are the paper's: rho is the sum over the whole response, nothing is divided by a length.
+
+    Args:
+        logps_BT: log-probabilities of the policy that is trained, shape (B, T), nats, any float dtype.
+        ref_logps_BT: log-probabilities of the reference policy pi_ref, shape (B, T), nats, no gradient.
+        mask_BT: 1 for the tokens in the loss, shape (B, T).
+        advantages_B: r - baseline, shape (B,); see `baseline`.
+        tau: strength of the relative-entropy term, > 0.
+        penalty_level: `"sequence"` squares the sum over tokens (the paper); `"token"` sums the squares (ROLL, Tinker,
+            Kimi K2.5).
+        length_normalization: `"none"` (the paper); `"length"` divides a sequence's loss by its tokens in the loss
+            (OpenKimi); `"max_length"` divides it by `max_length_tokens`, which only rescales the learning rate.
+        max_length_tokens: the constant of `length_normalization="max_length"`, tokens.
+        log_ratio_interval: (alpha, beta) in nats. The policy term becomes Kimi K2.5's: the probability ratio of each
+            token times A, without gradient for tokens whose log-ratio lies outside the interval whatever the sign of
+            A. The penalty stays unmasked.
+        importance_weights_BT: weights of the tokens in the policy term, shape (B, T), no gradient; see
+            `truncated_importance_weights`.
+
+    Raises:
+        ValueError: if `length_normalization="max_length"` comes without `max_length_tokens`.
+    """
+    ratio_BT = token_log_ratio(logps_BT, ref_logps_BT, mask_BT)
+    rho_B = ratio_BT.sum(dim=1)
+    advantages_B = advantages_B.to(ratio_BT.dtype)
+
+    gain_BT = ratio_BT
+    if log_ratio_interval is not None:
+        low, high = log_ratio_interval
+        gain_BT = ratio_BT.clamp(low, high).exp() * mask_BT
+    if importance_weights_BT is not None:
+        gain_BT = gain_BT * importance_weights_BT
+    policy_B = -advantages_B * gain_BT.sum(dim=1)
+
+    squares_B = rho_B**2 if penalty_level == "sequence" else (ratio_BT**2).sum(dim=1)
+    penalty_B = 0.5 * tau * squares_B
+
+    if length_normalization == "length":
+        lengths_B = mask_BT.sum(dim=1).clamp(min=1)
+        policy_B, penalty_B = policy_B / lengths_B, penalty_B / lengths_B
+    elif length_normalization == "max_length":
+        if max_length_tokens is None:
+            raise ValueError("max_length_tokens is missing; length_normalization='max_length' divides by it.")
+        policy_B, penalty_B = policy_B / max_length_tokens, penalty_B / max_length_tokens
+    return MirrorDescentLoss(policy_B + penalty_B, policy_B, penalty_B, rho_B.detach())
+
+
+def baseline(
+    rewards_N: Tensor,
+    num_generations: int,
+    kind: Literal["mean", "log_mean_exp"] = "mean",
+    *,
+    tau: float | None = None,
+    leave_one_out: bool = False,
+) -> Tensor:
+    """Return the estimate of tau log Z for every rollout from the k rollouts of its problem (paper 2.3.2).
+
+    Rewards that are NaN (no verdict) are left out; a problem without any other reward gives NaN.
+
+    Args:
+        rewards_N: rewards of the rollouts, groups next to each other, shape (N,).
+        num_generations: k, the rollouts of a problem; divides N.
+        kind: `"mean"`, the paper's practical choice; `"log_mean_exp"`, tau log (1/k) sum_j exp(r_j / tau).
+        tau: temperature of `"log_mean_exp"`, > 0.
+        leave_one_out: leave the rollout itself out of its own estimate.
+
+    Returns:
+        Shape (N,).
+
+    Raises:
+        ValueError: if `kind="log_mean_exp"` comes without `tau`.
+    """
+    rewards_GK = rewards_N.view(-1, num_generations)
+    counted_GKK = ~rewards_GK.isnan().unsqueeze(1).expand(-1, num_generations, -1)
+    if leave_one_out:
+        counted_GKK = counted_GKK & ~torch.eye(num_generations, dtype=torch.bool, device=rewards_N.device)
+    number_GK = counted_GKK.sum(dim=2)
+    if kind == "mean":
+        sum_GK = torch.where(counted_GKK, rewards_GK.unsqueeze(1), 0.0).sum(dim=2)
+        return (sum_GK / number_GK).view(-1)
+    if tau is None:
+        raise ValueError("tau is missing; kind='log_mean_exp' is tau log mean exp(r / tau).")
+    exponents_GKK = torch.where(counted_GKK, rewards_GK.unsqueeze(1) / tau, -torch.inf)
+    log_mean_exp_GK = torch.logsumexp(exponents_GKK, dim=2) - number_GK.to(rewards_N.dtype).log()
+    return (tau * log_mean_exp_GK).view(-1)
+
+
+def rest_advantages(rewards_N: Tensor, num_generations: int) -> Tensor:
+    """Return 1 for the best rollouts of each problem and 0 for the rest: ReST, the paper's comparison (3.5).
+
+    With tau = 0 the loss is then the log-likelihood of the best responses, without negative gradients. A problem whose
+    best reward is not positive gives nothing to imitate.
+
+    Args:
+        rewards_N: rewards of the rollouts, groups next to each other, shape (N,).
+        num_generations: k, the rollouts of a problem.
+
+    Returns:
+        Shape (N,), 0 or 1.
+    """
+    rewards_GK = rewards_N.view(-1, num_generations).nan_to_num(nan=-torch.inf)
+    best_G1 = rewards_GK.max(dim=1, keepdim=True).values
+    return ((rewards_GK == best_G1) & (best_G1 > 0)).to(rewards_N.dtype).view(-1)
+
+
+def keep_after_drop(advantages_N: Tensor, drop_probability: float, generator: torch.Generator) -> Tensor:
+    """Drop rollouts with a negative advantage at random, as Kimina-Prover does against the collapse of formats.
+
+    The dropped rollouts leave the loss whole, penalty included; the number that the loss is divided by stays.
+
+    Args:
+        advantages_N: shape (N,).
+        drop_probability: omega, the probability that a rollout with A < 0 is dropped.
+        generator: source of the randomness, on the CPU, equal on all ranks.
+
+    Returns:
+        1 for the rollouts that stay, 0 for the dropped, shape (N,).
+    """
+    draws_N = torch.rand(advantages_N.shape, generator=generator).to(advantages_N.device)
+    return (~((advantages_N < 0) & (draws_N < drop_probability))).to(advantages_N.dtype)
+
+
+def truncated_importance_weights(
+    ref_logps_BT: Tensor, sampler_logps_BT: Tensor, mask_BT: Tensor, cap: float
+) -> Tensor:
+    """Return min(pi_ref / pi_sampler, cap) per token, the correction for a sampler with other numerics (Kimi Linear).
+
+    Args:
+        ref_logps_BT: log-probabilities of the rollout policy by the trainer, shape (B, T), nats.
+        sampler_logps_BT: the same by the engine that sampled, shape (B, T), nats; NaN where it gave none (weight 1).
+        mask_BT: 1 for the tokens in the loss, shape (B, T).
+        cap: largest weight.
+    """
+    gap_BT = token_log_ratio(ref_logps_BT, sampler_logps_BT, mask_BT).nan_to_num(nan=0.0)
+    return gap_BT.exp().clamp(max=cap).detach()

@@ -1,0 +1,99 @@
+"""The in-group length reward against its table and its properties (paper 2.3.3)."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from k15_plugins.length_penalty import GroupLengthReward, length_penalty_is_on, length_reward
+
+TABLE = [
+    # lengths, right, length rewards
+    ([10, 20, 30, 50], [1, 1, 1, 1], [0.5, 0.25, 0.0, -0.5]),
+    ([10, 20, 30, 50], [0, 0, 0, 0], [0.0, 0.0, 0.0, -0.5]),
+    ([10, 20, 40, 50], [1, 0, 0, 1], [0.5, 0.0, -0.25, -0.5]),
+    ([50, 10, 50, 10], [1, 0, 0, 1], [-0.5, 0.0, -0.5, 0.5]),
+    ([7, 7, 7, 7], [1, 0, 1, 0], [0.0, 0.0, 0.0, 0.0]),
+    ([1, 2, 1, 1], [1, 1, 0, 0], [0.5, -0.5, 0.0, 0.0]),
+]
+
+
+@pytest.mark.parametrize(("lengths", "right", "expected"), TABLE)
+def test_table(lengths, right, expected):
+    assert length_reward(torch.tensor(lengths), torch.tensor(right), 4).tolist() == pytest.approx(expected)
+
+
+def test_groups_do_not_mix():
+    lengths = torch.tensor([row for table in TABLE for row in table[0]])
+    right = torch.tensor([row for table in TABLE for row in table[1]])
+    expected = [row for table in TABLE for row in table[2]]
+    assert length_reward(lengths, right, 4).tolist() == pytest.approx(expected)
+
+
+group = st.integers(2, 9).flatmap(
+    lambda k: st.tuples(
+        st.lists(st.integers(1, 131072), min_size=k, max_size=k), st.lists(st.booleans(), min_size=k, max_size=k)
+    )
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(group)
+def test_range_order_and_wrong_never_above_zero(group):
+    lengths, right = torch.tensor(group[0]), torch.tensor(group[1])
+    reward = length_reward(lengths, right, len(lengths))
+    assert reward.min() >= -0.5
+    assert reward.max() <= 0.5
+    assert (reward[~right] <= 0).all()
+    for mask in (right, ~right):
+        by_length = reward[mask][lengths[mask].argsort()]
+        assert (by_length.diff() <= 0).all()
+    if lengths.min() < lengths.max():
+        assert (reward[right & (lengths == lengths.min())] == 0.5).all()
+        assert (reward[lengths == lengths.max()] == -0.5).all()
+    else:
+        assert (reward == 0).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(group, st.integers(0, 1000), st.integers(1, 50), st.randoms(use_true_random=False))
+def test_translation_scale_and_order(group, shift, factor, random):
+    lengths, right = torch.tensor(group[0]), torch.tensor(group[1])
+    k = len(lengths)
+    reward = length_reward(lengths, right, k)
+    torch.testing.assert_close(length_reward(lengths * factor + shift, right, k), reward, atol=1e-5, rtol=0)
+    order = torch.tensor(random.sample(range(k), k))
+    torch.testing.assert_close(length_reward(lengths[order], right[order], k), reward[order])
+
+
+def test_warm_up_is_a_switch():
+    assert [length_penalty_is_on(i, 2) for i in range(4)] == [False, False, True, True]
+    assert length_penalty_is_on(0, 0)
+
+
+def verdicts(completions, **_):
+    return [float(text == "right") for text in completions]
+
+
+def call(reward, prompts, lengths, step=0):
+    return reward(
+        prompts=prompts,
+        completions=["right"] * len(prompts),
+        completion_ids=[[0] * length for length in lengths],
+        trainer_state=SimpleNamespace(global_step=step),
+    )
+
+
+def test_reward_function_is_the_length_reward_of_each_group():
+    reward = GroupLengthReward(verdicts, 2, warmup_steps=3)
+    prompts, lengths = ["a", "a", "b", "b"], [10, 30, 5, 5]
+    assert call(reward, prompts, lengths, step=2) == [0.0] * 4
+    assert call(reward, prompts, lengths, step=3) == [0.5, -0.5, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("prompts", [["a", "a", "b"], ["a", "b", "b", "c"]])
+def test_reward_function_refuses_groups_that_straddle_processes(prompts):
+    with pytest.raises(ValueError, match="num_generations=2: groups straddle processes; make per_device"):
+        call(GroupLengthReward(verdicts, 2), prompts, [1] * len(prompts))
