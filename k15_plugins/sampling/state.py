@@ -1,0 +1,21 @@
+"""What a saved state and the object that loads it must agree on."""
+
+from typing import Any
+
+
+def refuse_other_settings(saved: dict[str, Any], own: dict[str, Any]) -> None:
+    """Refuse a state that was saved by an object built in another way.
+
+    Args:
+        saved (dict): The settings found in the state.
+        own (dict): The settings of the object that is to load it.
+
+    Raises:
+        ValueError: If the two differ, naming the first setting that does.
+    """
+    for name in own | saved:
+        if saved.get(name) != own.get(name):
+            raise ValueError(
+                f"The saved state has {name}={saved.get(name)!r} but this object has {name}={own.get(name)!r}: "
+                "build it with the saved run's settings, or start without the saved state."
+            )
