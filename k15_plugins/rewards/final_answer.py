@@ -1,0 +1,176 @@
+"""Final rewards as TRL reward functions: 1.0 for a right final answer, else 0.0 (section 2.3.1)."""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from k15_plugins.rewards.answers import AFTER_ANSWER, BOXED, compile_pattern, final_answer, response_text
+from k15_plugins.rewards.verify import GuardedVerifier
+
+logger = logging.getLogger(__name__)
+
+Completion = str | list[dict[str, Any]]
+LogMetric = Callable[[str, float], None]
+
+
+class ExactMatchReward:
+    """1.0 if the final answer is the right one, letter by letter; any white space counts as one space.
+
+    Args:
+        answer_pattern (`str`): Regular expression that finds the final answer; see `rewards.answers`.
+
+    Raises:
+        ValueError: If the pattern is no regular expression.
+    """
+
+    def __init__(self, answer_pattern: str = AFTER_ANSWER) -> None:
+        self.__name__ = "exact_match"
+        self._pattern = compile_pattern(answer_pattern)
+
+    def __call__(
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Completion],
+        completion_ids: Any,
+        answer: list[str],
+        **_: Any,
+    ) -> list[float]:
+        """Reward a batch, as TRL calls it.
+
+        Args:
+            prompts (`Sequence`): Not used.
+            completions (`Sequence[str]` or `Sequence[list[dict]]`): Responses, plain or as messages.
+            completion_ids (`Sequence`): Not used.
+            answer (`list[str]`): The dataset's column of right answers.
+            _: TRL's other arguments, not used.
+
+        Returns:
+            `list[float]`: 0.0 or 1.0 for each response.
+        """
+        given = [final_answer(response_text(completion), self._pattern) for completion in completions]
+        return [float(g is not None and g.split() == a.split()) for g, a in zip(given, answer, strict=True)]
+
+
+class _VerifiedReward:
+    """A final reward whose verifier runs guarded, in a process of its own."""
+
+    def __init__(self, name: str, target: str, answer_pattern: str, threshold: float, timeout_seconds: float) -> None:
+        self.__name__ = name
+        self._pattern = compile_pattern(answer_pattern)
+        self._threshold = threshold
+        self._verifier = GuardedVerifier(target, timeout_seconds)
+
+    def _reward(
+        self, completions: Sequence[Completion], keys: list[tuple[str, ...]], log_metric: LogMetric | None
+    ) -> list[float]:
+        """Reward responses; `keys` has what the verifier needs after the answer."""
+        given = [final_answer(response_text(completion), self._pattern) for completion in completions]
+        samples = [(g, *key) for g, key in zip(given, keys, strict=True) if g is not None]
+        scores, failures = self._verifier(samples)
+        if failures:
+            first = min(failures)
+            logger.warning(
+                "%s: %d of %d answers could not be verified and count as wrong; the first is %.200r: %s",
+                self.__name__,
+                len(failures),
+                len(given),
+                samples[first][0],
+                failures[first],
+            )
+        if log_metric is not None:
+            # Also when 0: TRL averages a metric over the batches that logged it.
+            log_metric("k15/verifier_failures", float(len(failures)))
+        remaining = iter(scores)
+        return [float(g is not None and next(remaining) >= self._threshold) for g in given]
+
+
+class ReasoningGymReward(_VerifiedReward):
+    """1.0 if reasoning-gym's own scorer gives the final answer at least the threshold.
+
+    Args:
+        answer_pattern (`str`): Regular expression that finds the final answer; see `rewards.answers`.
+        threshold (`float`): Least score of a right answer. The default is full marks: many scorers give an answer
+            that only contains the right one nearly 1, so a lower threshold pays for answers with something added.
+        timeout_seconds (`float`): Time limit of a sample.
+
+    Raises:
+        ValueError: If the pattern is no regular expression, or a number is out of its range.
+    """
+
+    def __init__(
+        self, answer_pattern: str = AFTER_ANSWER, threshold: float = 1.0, timeout_seconds: float = 5.0
+    ) -> None:
+        if not 0 < threshold <= 1:
+            raise ValueError(f"threshold={threshold} must be above 0 and at most 1, the highest score; 1 is usual.")
+        super().__init__(
+            "reasoning_gym",
+            "k15_plugins.rewards.score_reasoning_gym:score",
+            answer_pattern,
+            threshold,
+            timeout_seconds,
+        )
+
+    def __call__(
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Completion],
+        completion_ids: Any,
+        task: list[str],
+        entry: list[str],
+        log_metric: LogMetric | None = None,
+        **_: Any,
+    ) -> list[float]:
+        """Reward a batch, as TRL calls it.
+
+        Args:
+            prompts (`Sequence`): Not used.
+            completions (`Sequence[str]` or `Sequence[list[dict]]`): Responses, plain or as messages.
+            completion_ids (`Sequence`): Not used.
+            task (`list[str]`): The dataset's column of task names.
+            entry (`list[str]`): The dataset's column of entries.
+            log_metric (`Callable` or `None`): TRL's; gets `k15/verifier_failures`, the number of failed samples.
+            _: TRL's other arguments, not used.
+
+        Returns:
+            `list[float]`: 0.0 or 1.0 for each response.
+        """
+        return self._reward(completions, list(zip(task, entry, strict=True)), log_metric)
+
+
+class MathReward(_VerifiedReward):
+    r"""1.0 if math-verify finds the final answer equal to the right one.
+
+    Args:
+        answer_pattern (`str`): Regular expression that finds the final answer; the default takes the last `\boxed{}`.
+        timeout_seconds (`float`): Time limit of a sample.
+
+    Raises:
+        ValueError: If the pattern is no regular expression, or the time limit is not above 0.
+    """
+
+    def __init__(self, answer_pattern: str = BOXED, timeout_seconds: float = 5.0) -> None:
+        super().__init__("math", "k15_plugins.rewards.score_math:score", answer_pattern, 1.0, timeout_seconds)
+
+    def __call__(
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Completion],
+        completion_ids: Any,
+        answer: list[str],
+        log_metric: LogMetric | None = None,
+        **_: Any,
+    ) -> list[float]:
+        """Reward a batch, as TRL calls it.
+
+        Args:
+            prompts (`Sequence`): Not used.
+            completions (`Sequence[str]` or `Sequence[list[dict]]`): Responses, plain or as messages.
+            completion_ids (`Sequence`): Not used.
+            answer (`list[str]`): The dataset's column of right answers, plain or LaTeX.
+            log_metric (`Callable` or `None`): TRL's; gets `k15/verifier_failures`, the number of failed samples.
+            _: TRL's other arguments, not used.
+
+        Returns:
+            `list[float]`: 0.0 or 1.0 for each response.
+        """
+        return self._reward(completions, [(a,) for a in answer], log_metric)

@@ -1,0 +1,169 @@
+"""Guarded verification: a verifier that raises, hangs or dies costs its own sample only, never the run.
+
+The verifier runs in a process of its own, so that a time limit can always be kept: math-verify's limits are signals,
+which work in the main thread only, and nothing stops a C loop from within. The process is a plain child and not one of
+multiprocessing's, because those import the user's script again, which breaks every script without a main guard.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+_START_SECONDS = 120.0
+# -P keeps the working directory out of the path: a file math.py there must not be imported. The parent's own path
+# follows.
+_BOOTSTRAP = """
+import json, sys
+fd, path, target, timeout_seconds = json.loads(sys.argv[1])
+sys.path[:] = path
+from multiprocessing.connection import Connection
+from k15_plugins.rewards.verify_worker import serve
+serve(Connection(fd), target, timeout_seconds)
+"""
+
+
+class Verdicts(NamedTuple):
+    """Outcome of a batch.
+
+    Attributes:
+        scores (`list[float]`): One score a sample; 0.0 where the verifier failed.
+        failures (`dict[int, str]`): Index of a failed sample -> what went wrong.
+    """
+
+    scores: list[float]
+    failures: dict[int, str]
+
+
+class GuardedVerifier:
+    """Calls a function in a process of its own, sample by sample, under a time limit.
+
+    The process starts with the first batch, is started again after a sample has hung or killed it, and ends with this
+    one. Works in every thread; a pickled or forked copy starts its own process.
+
+    Args:
+        target (`str`): The function as "module:name". It takes the values of a sample and returns a score. Only the
+            process imports it.
+        timeout_seconds (`float`): Time limit of a sample.
+
+    Raises:
+        ValueError: If the time limit is not above 0.
+    """
+
+    def __init__(self, target: str, timeout_seconds: float = 5.0) -> None:
+        if not timeout_seconds > 0:
+            raise ValueError(f"timeout_seconds={timeout_seconds} must be above 0; 5 is usual.")
+        self.target = target
+        self.timeout_seconds = timeout_seconds
+        self._worker: _Worker | None = None
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    def __reduce__(self) -> tuple[type["GuardedVerifier"], tuple[str, float]]:
+        return GuardedVerifier, (self.target, self.timeout_seconds)
+
+    def __call__(self, samples: Sequence[tuple[Any, ...]]) -> Verdicts:
+        """Verify a batch.
+
+        Args:
+            samples (`Sequence[tuple]`): Arguments of the function, one tuple a sample; they must be picklable.
+
+        Returns:
+            `Verdicts`: Scores and failures.
+
+        Raises:
+            RuntimeError: If the function cannot be loaded.
+        """
+        if self._pid != os.getpid():  # a fork: the process and the lock are the parent's
+            self._worker, self._lock, self._pid = None, threading.Lock(), os.getpid()
+        with self._lock:
+            return self._verify(list(samples))
+
+    def _verify(self, samples: list[tuple[Any, ...]]) -> Verdicts:
+        scores: list[float] = []
+        failures: dict[int, str] = {}
+        while len(scores) < len(samples):
+            if self._worker is None or not self._worker.is_alive():
+                try:
+                    self._worker = _Worker(self.target, self.timeout_seconds)
+                except (RuntimeError, OSError) as error:
+                    if self._worker is None:  # never ran: the function or the installation is wrong
+                        raise
+                    failures |= dict.fromkeys(range(len(scores), len(samples)), str(error))
+                    return Verdicts(scores + [0.0] * (len(samples) - len(scores)), failures)
+            for outcome in self._worker.outcomes(samples[len(scores) :]):
+                if isinstance(outcome, str):
+                    failures[len(scores)] = outcome
+                scores.append(0.0 if isinstance(outcome, str) else outcome)
+        return Verdicts(scores, failures)
+
+
+class _Worker:
+    """The running process and the connection to it."""
+
+    def __init__(self, target: str, timeout_seconds: float) -> None:
+        self._timeout_seconds = timeout_seconds
+        ours, theirs = socket.socketpair()
+        with theirs:
+            arguments = json.dumps([theirs.fileno(), list(map(str, sys.path)), target, timeout_seconds])
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-W", "ignore", "-c", _BOOTSTRAP, arguments],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                # One thread: verifiers share the machine with the trainer, and idle threads count as memory.
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            )
+        self._connection = Connection(ours.detach())
+        self._stop = weakref.finalize(self, _stop, self._process, self._connection, os.getpid())
+        problem = self._receive(_START_SECONDS)
+        if problem != "":
+            self._stop()
+            raise RuntimeError(
+                f"The verifier {target!r} cannot be loaded in its process ({problem or 'it did not start'}); "
+                "if a module is missing, run pip install 'k15-plugins[verifiers]'."
+            )
+
+    def is_alive(self) -> bool:
+        return self._process.poll() is None
+
+    def outcomes(self, samples: list[tuple[Any, ...]]) -> Iterator[float | str]:
+        """Yield a score or an error text for each sample, up to and including the first that ends the process."""
+        try:
+            self._connection.send(samples)
+        except OSError:
+            yield self._give_up("the process died")
+            return
+        for _ in samples:
+            outcome = self._receive(self._timeout_seconds)
+            if outcome is None:
+                code = self._process.poll()
+                hung = f"time limit of {self._timeout_seconds} s"
+                yield self._give_up(hung if code is None else f"the process died with code {code}")
+                return
+            yield outcome
+
+    def _receive(self, timeout_seconds: float) -> float | str | None:
+        """Wait for a message; None if there is none in time or the process is dead."""
+        try:
+            return self._connection.recv() if self._connection.poll(timeout_seconds) else None
+        except (EOFError, OSError):
+            self._process.wait(timeout=10)
+            return None
+
+    def _give_up(self, reason: str) -> str:
+        self._stop()
+        return reason
+
+
+def _stop(process: subprocess.Popen, connection: Connection, pid: int) -> None:
+    connection.close()
+    if os.getpid() == pid:  # a forked copy must not end its parent's process
+        process.kill()
+        process.wait()

@@ -1,0 +1,232 @@
+"""Problems from JSONL files and Hub datasets, checked row by row when they are loaded."""
+
+import json
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from k15_plugins.tasks.problems import (
+    Problems,
+    check_prompt_options,
+    did_you_mean,
+    is_held_out,
+    make_prompt,
+    to_dataset,
+)
+
+logger = logging.getLogger(__name__)
+
+
+def load_problems(
+    path: str | Path,
+    *,
+    split: str = "train",
+    subset: str | None = None,
+    held_out: float | str | Path | None = None,
+    held_out_split: str = "train",
+    prompt_column: str = "prompt",
+    answer_column: str = "answer",
+    answer_pattern: str | None = None,
+    level_column: str | None = None,
+    template: str = "{prompt}",
+    system: str | None = None,
+    conversational: bool = False,
+) -> Problems:
+    """Load problems from a JSONL file or a Hub dataset.
+
+    Rows whose prompt was there before are dropped, with a line in the log.
+
+    Args:
+        path (`str` or `Path`): A JSONL file, or the name (or folder) of a dataset for `datasets.load_dataset`.
+        split (`str`): Split of a Hub dataset.
+        subset (`str` or `None`): Subset (configuration) of a Hub dataset, e.g. "main".
+        held_out (`float`, `str`, `Path` or `None`): A share in (0, 1) of the problems, chosen by a hash of the
+            prompt; or another file or dataset; or no held-out problems.
+        held_out_split (`str`): Split of `held_out` where that is a Hub dataset, e.g. "test".
+        prompt_column (`str`): Column of the prompts: text, or messages if `conversational`.
+        answer_column (`str`): Column of the right answers: text or a number.
+        answer_pattern (`str` or `None`): Regular expression whose last group is the answer within the column, e.g.
+            `"#### (.+)"`; None takes the whole column.
+        level_column (`str` or `None`): Column of the difficulty levels, integers from 0; None gives every problem
+            level 0.
+        template (`str`): Text of the prompt, from `{prompt}`.
+        system (`str` or `None`): System message; only for conversational prompts.
+        conversational (`bool`): Whether prompts are lists of messages.
+
+    Returns:
+        `Problems`: In the order of the files; the task is the name of the file or dataset.
+
+    Raises:
+        ValueError: If a row is wrong, or held-out problems are in the training set too.
+    """
+    check_prompt_options(template, ["prompt"], system, conversational)
+    reader = _Reader(prompt_column, answer_column, answer_pattern, level_column, template, system, conversational)
+    rows = reader.read(path, split, subset)
+    held_out_rows: dict[str, dict[str, Any]] = {}
+    if isinstance(held_out, (int, float)):
+        if not 0 < held_out < 1:
+            raise ValueError(f"held_out={held_out} must be a share between 0 and 1, a path, or null for none.")
+        held_out_rows = {text: row for text, row in rows.items() if is_held_out(text, held_out)}
+        rows = {text: row for text, row in rows.items() if text not in held_out_rows}
+        if not rows or not held_out_rows:
+            raise ValueError(
+                f"held_out={held_out} leaves {len(rows)} problems of {path} to train on and {len(held_out_rows)} "
+                "held out; choose another share or give more problems."
+            )
+    elif held_out is not None:
+        held_out_rows = reader.read(held_out, held_out_split, subset)
+        both = [text for text in held_out_rows if text in rows]
+        if both:
+            raise ValueError(
+                f"held_out={held_out} has {len(both)} of its {len(held_out_rows)} problems in {path} too, "
+                f"the first is {both[0][:100]!r}; remove them from one of the two."
+            )
+    train, measured = (to_dataset(list(side.values()), conversational, False) for side in (rows, held_out_rows))
+    return Problems(train, measured)
+
+
+class _Reader:
+    """Reads rows and checks them; all files of a call are read in the same way."""
+
+    def __init__(
+        self,
+        prompt_column: str,
+        answer_column: str,
+        answer_pattern: str | None,
+        level_column: str | None,
+        template: str,
+        system: str | None,
+        conversational: bool,
+    ) -> None:
+        self._prompt_column = prompt_column
+        self._answer_column = answer_column
+        try:
+            self._answer_pattern = None if answer_pattern is None else re.compile(answer_pattern)
+        except re.error as error:
+            raise ValueError(f"answer_pattern={answer_pattern!r} is no regular expression: {error}.") from error
+        self._level_column = level_column
+        self._template = template
+        self._system = system
+        self._conversational = conversational
+
+    def read(self, path: str | Path, split: str, subset: str | None) -> dict[str, dict[str, Any]]:
+        """Read a file or dataset: text of the question -> problem."""
+        source = _jsonl_rows(Path(path)) if _is_file(path) else _hub_rows(str(path), split, subset)
+        problems: dict[str, dict[str, Any]] = {}
+        repeated = 0
+        for where, row in source:
+            text, prompt = self._prompt(where, row)
+            if text in problems:
+                repeated += 1
+                continue
+            problems[text] = {
+                "prompt": prompt,
+                "answer": self._answer(where, row),
+                "level": self._level(where, row),
+                "task": Path(path).stem,
+            }
+        if not problems:
+            raise ValueError(f"{path} has no problems; give a file or split with at least one row.")
+        if repeated:
+            logger.warning("%s: %d rows repeat the prompt of an earlier row and are left out", path, repeated)
+        return problems
+
+    def _prompt(self, where: str, row: dict[str, Any]) -> tuple[str, Any]:
+        value = _column(where, row, self._prompt_column, "prompt_column")
+        if isinstance(value, str) and value.strip():
+            return value.strip(), make_prompt(self._template.format(prompt=value), self._system, self._conversational)
+        if self._conversational and _is_messages(value):
+            messages = [{"role": m["role"], "content": m["content"]} for m in value]
+            if self._template != "{prompt}":
+                raise ValueError(
+                    f"{where}: {self._prompt_column!r} has messages, to which no template can be applied."
+                )
+            if self._system is not None:
+                messages = [{"role": "system", "content": self._system}, *messages]
+            return json.dumps(value, sort_keys=True), messages
+        kind = "text or messages with role and content" if self._conversational else "text"
+        hint = "" if self._conversational or not _is_messages(value) else "; set conversational=true for messages"
+        raise ValueError(
+            f"{where}: {self._prompt_column!r} must be {kind}, and not empty, but is {value!r:.100}{hint}."
+        )
+
+    def _answer(self, where: str, row: dict[str, Any]) -> str:
+        value = _column(where, row, self._answer_column, "answer_column")
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            value = str(value)
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(
+                f"{where}: {self._answer_column!r} must be text or a number, and not empty, but is {value!r:.100}."
+            )
+        if self._answer_pattern is None:
+            return value.strip()
+        matches = list(self._answer_pattern.finditer(value))
+        if not matches or not (answer := matches[-1].group(matches[-1].lastindex or 0).strip()):
+            raise ValueError(
+                f"{where}: answer_pattern={self._answer_pattern.pattern!r} finds no answer in {value!r:.100}."
+            )
+        return answer
+
+    def _level(self, where: str, row: dict[str, Any]) -> int:
+        if self._level_column is None:
+            return 0
+        value = _column(where, row, self._level_column, "level_column")
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise ValueError(
+                f"{where}: {self._level_column!r} must be an integer from 0 (easiest), but is {value!r:.100}."
+            )
+        return value
+
+
+def _column(where: str, row: dict[str, Any], column: str, option: str) -> Any:
+    if column not in row:
+        raise ValueError(
+            f"{where} has no column {column!r}{did_you_mean(column, row)}; it has {', '.join(row)} (set {option})."
+        )
+    return row[column]
+
+
+def _is_messages(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) > 0
+        and all(
+            isinstance(m, dict) and all(isinstance(m.get(k), str) and m[k] for k in ("role", "content")) for m in value
+        )
+    )
+
+
+def _is_file(path: str | Path) -> bool:
+    return Path(path).is_file() or Path(path).suffix in (".jsonl", ".json")
+
+
+def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}; correct the path.")
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            where = f"{path}, line {number}"
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{where} is no JSON: {error}; write one object a line.") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"{where} is no JSON object but {line.strip()!r:.100}; write one object a line.")
+            yield where, row
+
+
+def _hub_rows(name: str, split: str, subset: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    from datasets import load_dataset
+
+    try:
+        rows = load_dataset(name, subset, split=split)
+    except Exception as error:  # missing dataset, subset, split or network: the library has its own error for each
+        raise ValueError(
+            f"The dataset {name!r} (subset {subset!r}, split {split!r}) cannot be loaded: {error}"
+        ) from error
+    for number, row in enumerate(rows):
+        yield f"{name}, {split}, row {number}", row

@@ -1,0 +1,141 @@
+"""What the loaders of problems share: the two sets, the prompt, the split into train and held-out."""
+
+import string
+import zlib
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import Any, NamedTuple
+
+from datasets import Dataset, Features, Value
+
+Message = dict[str, str]
+Prompt = str | list[Message]
+
+
+class Problems(NamedTuple):
+    """Problems to train on and problems to measure with; no problem is in both.
+
+    Columns: `prompt` (`str`, or a list of messages), `answer` (`str`), `level` (`int`, 0 = easiest), `task` (`str`)
+    and, for reasoning-gym, `entry` (`str`, JSON).
+    """
+
+    train: Dataset
+    held_out: Dataset
+
+
+def is_held_out(question: str, share: float) -> bool:
+    """Decide by its text alone whether a question is held out, so that no seed or size can move it to the other side.
+
+    Args:
+        question (`str`): Text of the question, before any template.
+        share (`float`): Share of all questions that is held out, in [0, 1].
+
+    Returns:
+        `bool`: True for a held-out question.
+    """
+    return zlib.crc32(question.encode()) < share * 2**32
+
+
+def check_prompt_options(template: str, fields: Iterable[str], system: str | None, conversational: bool) -> None:
+    """Refuse a template with unknown fields, and a system message that plain prompts would drop.
+
+    Args:
+        template (`str`): Format string.
+        fields (`Iterable[str]`): Names that the template may use.
+        system (`str` or `None`): System message.
+        conversational (`bool`): Whether prompts are lists of messages.
+
+    Raises:
+        ValueError: Names the field, the value and the cure.
+    """
+    fields = list(fields)
+    try:
+        used = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
+    except ValueError as error:
+        raise ValueError(
+            f"template={template!r} is no format string ({error}); write a literal brace twice."
+        ) from error
+    for name in used:
+        head = name.split("[")[0].split(".")[0]
+        if head not in fields:
+            raise ValueError(
+                f"template={template!r} uses the unknown field {{{name}}}{did_you_mean(head, fields)}; "
+                f"it may use {', '.join(f'{{{field}}}' for field in fields)} (write a literal brace twice)."
+            )
+    if not used:
+        raise ValueError(f"template={template!r} has no field, so that all prompts are the same; use {{{fields[0]}}}.")
+    if system is not None and not conversational:
+        raise ValueError(
+            f"system={system!r} needs conversational=true; for plain prompts put the text into the template."
+        )
+
+
+def make_prompt(text: str, system: str | None, conversational: bool) -> Prompt:
+    """Build a plain or conversational prompt.
+
+    Args:
+        text (`str`): The user's text.
+        system (`str` or `None`): System message of a conversational prompt.
+        conversational (`bool`): Whether to build a list of messages.
+
+    Returns:
+        `str` or `list[dict[str, str]]`: The prompt as TRL wants it.
+    """
+    if not conversational:
+        return text
+    messages = [] if system is None else [{"role": "system", "content": system}]
+    return [*messages, {"role": "user", "content": text}]
+
+
+def to_dataset(rows: list[dict[str, Any]], conversational: bool, with_entry: bool) -> Dataset:
+    """Turn rows into a dataset; an empty list still has all columns.
+
+    Args:
+        rows (`list[dict[str, Any]]`): Problems.
+        conversational (`bool`): Whether prompts are lists of messages.
+        with_entry (`bool`): Whether rows have the column `entry`.
+
+    Returns:
+        `datasets.Dataset`: One row a problem.
+    """
+    text = Value("string")
+    columns: dict[str, Any] = {
+        "prompt": [{"role": text, "content": text}] if conversational else text,
+        "answer": text,
+        "level": Value("int64"),
+        "task": text,
+    }
+    if with_entry:
+        columns["entry"] = text
+    return Dataset.from_dict({name: [row[name] for row in rows] for name in columns}, features=Features(columns))
+
+
+def did_you_mean(name: str, choices: Iterable[str]) -> str:
+    """Point at the nearest known name.
+
+    Args:
+        name (`str`): The unknown name.
+        choices (`Iterable[str]`): The known names.
+
+    Returns:
+        `str`: " (did you mean 'x'?)", or "" if nothing is near.
+    """
+    near = get_close_matches(name, list(choices), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def check_keys(given: Mapping[str, Any], known: Iterable[str], where: str) -> None:
+    """Refuse unknown keys.
+
+    Args:
+        given (`Mapping[str, Any]`): What the user wrote.
+        known (`Iterable[str]`): The keys that exist.
+        where (`str`): Name of the field, for the message.
+
+    Raises:
+        ValueError: Names the first unknown key and the nearest known one.
+    """
+    known = list(known)
+    for key in given:
+        if key not in known:
+            raise ValueError(f"{where} has no key {key!r}{did_you_mean(key, known)}; it has {', '.join(known)}.")

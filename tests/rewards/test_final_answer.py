@@ -1,0 +1,173 @@
+"""Final rewards, called as TRL calls them."""
+
+import inspect
+import logging
+import pickle
+
+import pytest
+
+from k15_plugins.rewards import ExactMatchReward, MathReward, ReasoningGymReward
+from k15_plugins.tasks.entries import dump_entry
+
+MATH = MathReward(timeout_seconds=20)
+GYM = ReasoningGymReward(timeout_seconds=20)
+
+
+def call(reward, completions, **columns):
+    """Call as GRPOTrainer does, with all its keywords."""
+    metrics = []
+    values = reward(
+        prompts=["p"] * len(completions),
+        completions=completions,
+        completion_ids=[[1]] * len(completions),
+        **columns,
+        trainer_state=None,
+        log_extra=None,
+        log_metric=lambda name, value: metrics.append((name, value)),
+    )
+    return values, metrics
+
+
+def entry(question, answer, metadata=None, config=None):
+    return dump_entry({"question": question, "answer": answer, "metadata": metadata or {}, "config": config or {}})
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_exact_match(chat):
+    completions = ["answer 12", "answer  a\nb", "answer 12.", "12", "answer 12 13"]
+    if chat:
+        completions = [[{"role": "assistant", "content": text}] for text in completions]
+    values, _ = call(ExactMatchReward(), completions, answer=["12", "a b", "12", "12", "12"])
+    assert values == [1.0, 1.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("chat", [False, True])
+def test_reasoning_gym_scores_with_its_own_scorer(chat):
+    completions = ["3 + 4 = 7 answer 7", "answer 7.0", "answer 8", "7", "answer 7 8", "answer 7 answer 8"]
+    if chat:
+        completions = [[{"role": "assistant", "content": text}] for text in completions]
+    values, metrics = call(
+        GYM, completions, task=["chain_sum"] * 6, entry=[entry("3 + 4", "7")] * 6, answer=["7"] * 6, level=[0] * 6
+    )
+    assert values == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    assert metrics == [("k15/verifier_failures", 0.0)]
+
+
+def test_partial_credit_is_thresholded():
+    long = "a" * 200
+    columns = {"task": ["letter_jumble"], "entry": [entry("?", f"one two three {long}")]}
+    assert call(GYM, [f"answer one two x {long}"], **columns)[0] == [0.0]
+    assert call(ReasoningGymReward(threshold=0.5, timeout_seconds=20), [f"answer one two x {long}"], **columns)[0] == [
+        1
+    ]
+
+
+def test_a_scorer_has_the_settings_of_its_problem():
+    one_place = {"min_num_decimal_places": 1, "max_num_decimal_places": 1}  # it allows an error in the last place
+    columns = {"task": ["decimal_arithmetic"] * 2, "entry": [entry("?", "0.5", {}, one_place), entry("?", "0.5")]}
+    assert call(GYM, ["answer 0.6", "answer 0.6"], **columns)[0] == [1.0, 0.0]
+
+
+def test_gaps_of_scorers_do_not_pay():
+    problems = [
+        ("coin_flip", "0.5", "0", "1/2", {}),
+        ("game_of_life_halting", "True", "False", "true", {}),
+        ("puzzle24", "", "6 * 4 * 1 * 1", "(9 - 5) * (8 - 2)", {"numbers": [5, 8, 9, 2]}),
+        ("spiral_matrix", "1 2", "[1, 2]", "1 2", {}),
+    ]
+    tasks = [task for task, *_ in problems]
+    entries = [entry("?", gold, metadata) for _, gold, _, _, metadata in problems]
+    assert call(GYM, [f"answer {wrong}" for _, _, wrong, _, _ in problems], task=tasks, entry=entries)[0] == [0.0] * 4
+    assert call(GYM, [f"answer {right}" for _, _, _, right, _ in problems], task=tasks, entry=entries)[0] == [1.0] * 4
+
+
+def test_no_scorer_runs_an_answer_as_code(tmp_path):
+    code = f"[[__import__('pathlib').Path({str(tmp_path / 'ran')!r}).touch()]]"
+    tasks = ["string_insertion", "spiral_matrix", "binary_matrix", "n_queens"]
+    values, _ = call(
+        GYM, [f"answer {code}"] * 4, task=tasks, entry=[entry("?", "1", {"valid_answers": ["1"], "solution": []})] * 4
+    )
+    assert values == [0.0] * 4
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_failing_scorer_costs_its_sample_and_is_counted_and_logged(caplog):
+    with caplog.at_level(logging.WARNING):
+        values, metrics = call(
+            GYM, ["answer 7", "no reply", "answer 7"], task=["chain_sum"] * 3, entry=["{broken", "", entry("?", "7")]
+        )
+    assert values == [0.0, 0.0, 1.0]
+    assert metrics == [("k15/verifier_failures", 1.0)]
+    (record,) = caplog.records
+    assert "1 of 3 answers could not be verified" in record.getMessage()
+    assert "JSONDecodeError" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("gold", "given", "right"),
+    [
+        (r"\frac{1}{2}", "0.5", True),
+        (r"\frac{3}{4}", r"\frac{6}{8}", True),
+        ("3/2", r"1\frac{1}{2}", True),
+        ("5", r"5\text{ cm}", True),
+        ("5 cm", "5", True),
+        ("1500", r"1.5 \times 10^{3}", True),
+        ("1000", "1,000", True),
+        ("12", "x = 12", True),
+        ("-3", "-3", True),
+        (r"\sqrt{8}", r"2\sqrt{2}", True),
+        ("x^2 + 2x + 1", "(x+1)^2", True),
+        ("$(1, 2)$", "(1,2)", True),
+        (r"\boxed{3}", "3", True),
+        ("B", "B", True),
+        (r"\frac{1}{2}", "0.4", False),
+        ("5", "6", False),
+        ("5", "-5", False),
+        ("12", "11, 12", False),
+        ("12", "11 or 12", False),
+        ("12", r"\{11, 12\}", False),
+        ("12", "12 13", False),
+        ("B", "C", False),
+        # To repeat the sum is no answer.
+        ("7", "3 + 4", False),
+        ("12", r"3 \cdot 4", False),
+        ("81", "3^4", False),
+        ("120", "5!", False),
+        ("2", r"\sqrt{4}", False),
+        ("3", r"\lfloor 3.2 \rfloor", False),
+    ],
+)
+def test_math(gold, given, right):
+    values, metrics = call(MATH, [rf"so it is $\boxed{{{given}}}$."], answer=[gold])
+    assert values == [float(right)]
+    assert metrics == [("k15/verifier_failures", 0.0)]
+
+
+def test_math_takes_the_final_box_only():
+    completions = [r"\boxed{5} no, \boxed{6}", r"\boxed{6} no, \boxed{5}", r"\boxed{5} I think", "5"]
+    assert call(MATH, completions, answer=["5"] * 4)[0] == [0.0, 1.0, 0.0, 0.0]
+
+
+def test_math_that_takes_for_ever_costs_its_sample():
+    reward = MathReward(timeout_seconds=2)
+    right = (r"\boxed{\pi}", r"\pi")
+    texts, gold = zip(right, (r"\boxed{(10^{9})!}", r"\pi"), right, strict=True)
+    assert call(reward, texts, answer=gold) == ([1.0, 0.0, 1.0], [("k15/verifier_failures", 1.0)])
+
+
+def test_a_right_answer_that_cannot_be_read_is_a_failure(caplog):
+    values, metrics = call(MATH, [r"\boxed{5}"], answer=[""])
+    assert (values, metrics) == ([0.0], [("k15/verifier_failures", 1.0)])
+    assert "the right answer '' cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize("reward", [ExactMatchReward(), MathReward(), ReasoningGymReward()])
+def test_trl_can_name_and_pickle_a_reward(reward):
+    assert reward.__name__.isidentifier()
+    assert pickle.loads(pickle.dumps(reward)).__name__ == reward.__name__
+    assert not inspect.iscoroutinefunction(reward.__call__)
+
+
+def test_a_threshold_above_full_marks_is_refused():
+    with pytest.raises(ValueError, match=r"threshold=1\.5 must be above 0 and at most 1"):
+        ReasoningGymReward(threshold=1.5)
