@@ -1,0 +1,233 @@
+"""Arguments of `MirrorDescentTrainer`."""
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Literal
+
+from trl import GRPOConfig
+
+# Options of GRPO's own loss and advantages. They would be ignored here, and an ignored option misleads.
+_FOREIGN_OPTIONS = (
+    "loss_type",
+    "epsilon",
+    "epsilon_high",
+    "delta",
+    "importance_sampling_level",
+    "multi_objective_aggregation",
+    "top_entropy_quantile",
+    "off_policy_mask_threshold",
+    "entropy_coef",
+    "entropy_coef_min",
+    "entropy_coef_max",
+    "entropy_coef_delta",
+    "entropy_target",
+    "use_adaptive_entropy",
+    "use_bias_correction_kl",
+    "sapo_temperature_neg",
+    "sapo_temperature_pos",
+    "vespo_k_pos",
+    "vespo_lambda_pos",
+    "vespo_k_neg",
+    "vespo_lambda_neg",
+)
+_NUMBERS = {
+    "tau": float,
+    "updates_per_iteration": int,
+    "lr_warmup_updates": int,
+    "drop_negative_probability": float,
+    "length_penalty_weight": float,
+    "length_penalty_warmup_iterations": int,
+    "max_refills": int,
+}
+
+
+@dataclass
+class MirrorDescentConfig(GRPOConfig):
+    """`GRPOConfig` with the arguments of Kimi k1.5's objective (https://huggingface.co/papers/2501.12599, 2.3).
+
+    Everything of `GRPOConfig` that is not about GRPO's own loss keeps its meaning. Changed defaults:
+    `scale_rewards="none"` (the advantage is r - baseline, never divided by a deviation) and `disable_dropout=True`
+    (with dropout the log-ratio of the very first update would not be 0, and the penalty would punish noise).
+
+    Args:
+        tau (`float`, *optional*, defaults to `0.4`):
+            Strength of the relative-entropy term. The paper gives no value; 0.4 is Kimina-Prover's, the only one that
+            Moonshot published. It acts from the second update of an iteration on.
+        baseline (`str`, *optional*, defaults to `"mean"`):
+            Estimate of tau log Z: `"mean"` (the paper's choice) or `"log_mean_exp"`, tau log mean exp(r / tau).
+        baseline_leave_one_out (`bool`, *optional*, defaults to `False`):
+            Leave the rollout itself out of its baseline. The paper keeps it in.
+        updates_per_iteration (`int`, *optional*, defaults to `4`):
+            Optimizer steps on the rollouts of one iteration. Sets TRL's `steps_per_generation` to
+            `updates_per_iteration * gradient_accumulation_steps / num_iterations`: with `num_iterations=1` every
+            rollout is used once an iteration, in this many mini-batches. The paper gives no number; Kimi-Dev takes 5.
+        reset_optimizer (`bool`, *optional*, defaults to `True`):
+            Clear the optimizer's state at the start of each iteration, as the paper does, because each iteration is a
+            new optimization problem.
+        lr_warmup_updates (`int`, *optional*, defaults to `0`):
+            Updates at the start of each iteration over which the learning rate rises linearly to the scheduler's: the
+            first step of Adam after a reset is full-sized whatever the gradient. The paper has no such warm-up.
+        penalty_level (`str`, *optional*, defaults to `"sequence"`):
+            `"sequence"` squares the log-ratio of the whole response (the paper); `"token"` sums the squares of the
+            tokens (ROLL, Tinker, Kimi K2.5).
+        length_normalization (`str`, *optional*, defaults to `"none"`):
+            `"none"` (the paper), `"length"` divides a response's loss by its tokens, `"max_length"` by
+            `max_completion_length`.
+        log_ratio_interval (`list[float]`, *optional*):
+            Kimi K2.5's [alpha, beta] in nats: tokens with a log-ratio outside give no policy gradient.
+        drop_negative_probability (`float`, *optional*, defaults to `0.0`):
+            Kimina-Prover's omega: probability that a rollout with a negative advantage is dropped (0.5 there).
+        positives_only (`bool`, *optional*, defaults to `False`):
+            Train by ReST, the paper's comparison (3.5): fit the best responses of each problem, nothing else.
+        importance_weight_cap (`float`, *optional*):
+            Weigh the policy term of each token by min(pi_ref / pi_sampler, cap), with the sampler's log-probabilities
+            (vLLM). `None` leaves it unweighted, as the paper.
+        length_penalty_weight (`float`, *optional*, defaults to `0.0`):
+            Weight of the in-group length reward (2.3.3) beside the other rewards. The paper gives no value; 0 keeps
+            the rewards as they are, since the length reward needs a final reward that tells right from wrong.
+        length_penalty_warmup_iterations (`int`, *optional*, defaults to `0`):
+            Iterations without the length reward, which then counts in full. The paper gives no number.
+        max_refills (`int`, *optional*, defaults to `0`):
+            How often an iteration may replace its dead groups (all rewards equal: no policy gradient) by groups of
+            newly drawn problems. The paper keeps dead groups.
+    """
+
+    _VALID_DICT_FIELDS = GRPOConfig._VALID_DICT_FIELDS
+
+    tau: float = field(default=0.4, metadata={"help": "Strength of the relative-entropy term."})
+    baseline: Literal["mean", "log_mean_exp"] = field(
+        default="mean", metadata={"help": "Estimate of tau log Z: 'mean' or 'log_mean_exp'."}
+    )
+    baseline_leave_one_out: bool = field(
+        default=False, metadata={"help": "Leave the rollout itself out of its baseline."}
+    )
+    updates_per_iteration: int = field(
+        default=4, metadata={"help": "Optimizer steps on the rollouts of one iteration."}
+    )
+    reset_optimizer: bool = field(
+        default=True, metadata={"help": "Clear the optimizer's state at the start of each iteration."}
+    )
+    lr_warmup_updates: int = field(
+        default=0, metadata={"help": "Updates of linear learning-rate warm-up at the start of each iteration."}
+    )
+    penalty_level: Literal["sequence", "token"] = field(
+        default="sequence", metadata={"help": "Square the log-ratio of the 'sequence' or of each 'token'."}
+    )
+    length_normalization: Literal["none", "length", "max_length"] = field(
+        default="none", metadata={"help": "Divide a response's loss by: 'none', its 'length', or 'max_length'."}
+    )
+    log_ratio_interval: list[float] | None = field(
+        default=None, metadata={"help": "[alpha, beta] in nats; tokens outside give no policy gradient."}
+    )
+    drop_negative_probability: float = field(
+        default=0.0, metadata={"help": "Probability that a rollout with a negative advantage is dropped."}
+    )
+    positives_only: bool = field(default=False, metadata={"help": "Train by ReST: fit the best responses only."})
+    importance_weight_cap: float | None = field(
+        default=None, metadata={"help": "Cap of the importance weights against the sampler's log-probabilities."}
+    )
+    length_penalty_weight: float = field(default=0.0, metadata={"help": "Weight of the in-group length reward."})
+    length_penalty_warmup_iterations: int = field(
+        default=0, metadata={"help": "Iterations without the length reward."}
+    )
+    max_refills: int = field(
+        default=0, metadata={"help": "How often an iteration may replace its dead groups by new problems."}
+    )
+    scale_rewards: str = field(
+        default="none", metadata={"help": "Kept at 'none': the advantage is the reward minus the baseline."}
+    )
+    disable_dropout: bool = field(
+        default=True, metadata={"help": "Disable dropout, so that the log-ratio of an iteration's start is 0."}
+    )
+
+    def __post_init__(self) -> None:
+        self._check_values()
+        self._set_window()
+        super().__post_init__()
+        assert self.steps_per_generation is not None  # set by TRL above
+        window = self.steps_per_generation * self.num_iterations
+        if window != self.updates_per_iteration * self.gradient_accumulation_steps:
+            raise ValueError(
+                f"generation_batch_size={self.generation_batch_size} gives "
+                f"{window / self.gradient_accumulation_steps:g} updates an iteration but updates_per_iteration="
+                f"{self.updates_per_iteration}; leave generation_batch_size out, it follows from it."
+            )
+
+    def _set_window(self) -> None:
+        if self.steps_per_generation is not None:
+            raise ValueError(
+                f"steps_per_generation={self.steps_per_generation} cannot be set: it follows from "
+                f"updates_per_iteration={self.updates_per_iteration}; set that instead."
+            )
+        micro_steps = self.updates_per_iteration * self.gradient_accumulation_steps
+        if micro_steps % self.num_iterations:
+            raise ValueError(
+                f"updates_per_iteration={self.updates_per_iteration} times gradient_accumulation_steps="
+                f"{self.gradient_accumulation_steps} is not divisible by num_iterations={self.num_iterations}, so the "
+                "rollouts cannot be passed over whole; make updates_per_iteration a multiple of num_iterations."
+            )
+        if self.generation_batch_size is None:
+            self.steps_per_generation = micro_steps // self.num_iterations
+
+    def _check_values(self) -> None:
+        defaults = {known.name: known.default for known in fields(GRPOConfig)}
+        defaults_here = {known.name: known.default for known in fields(self)}
+        for name in _FOREIGN_OPTIONS:
+            if getattr(self, name) != defaults[name]:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} belongs to GRPO's loss, which MirrorDescentTrainer does not use; "
+                    "leave it out."
+                )
+        if self.scale_rewards not in ("none", False):
+            raise ValueError(
+                f"scale_rewards={self.scale_rewards!r} would divide the advantage by a deviation, which the objective "
+                "does not; leave it at 'none'."
+            )
+        for name, kind in _NUMBERS.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, kind)):
+                number = "whole number" if kind is int else "number"
+                raise ValueError(f"{name}={value!r} is not a {number}; the default is {defaults_here[name]}.")
+        choices = {
+            "baseline": ("mean", "log_mean_exp"),
+            "penalty_level": ("sequence", "token"),
+            "length_normalization": ("none", "length", "max_length"),
+        }
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; take one of {', '.join(known)}.")
+        bounds = {
+            "tau": 0 <= self.tau < math.inf and (self.baseline == "mean" or self.tau > 0),
+            "updates_per_iteration": self.updates_per_iteration >= 1,
+            "lr_warmup_updates": 0 <= self.lr_warmup_updates <= self.updates_per_iteration,
+            "drop_negative_probability": 0 <= self.drop_negative_probability <= 1,
+            "log_ratio_interval": self.log_ratio_interval is None
+            or (len(self.log_ratio_interval) == 2 and self.log_ratio_interval[0] < 0 < self.log_ratio_interval[1]),
+            "importance_weight_cap": self.importance_weight_cap is None or self.importance_weight_cap > 0,
+            "length_penalty_weight": self.length_penalty_weight >= 0,
+            "length_penalty_warmup_iterations": self.length_penalty_warmup_iterations >= 0,
+            "max_refills": self.max_refills >= 0,
+        }
+        cures = {
+            "tau": "take a number > 0 (0 is allowed with baseline='mean')",
+            "updates_per_iteration": "take 1 or more; from 2 on tau acts",
+            "lr_warmup_updates": f"take 0 to updates_per_iteration={self.updates_per_iteration}",
+            "drop_negative_probability": "take a probability from 0 to 1",
+            "log_ratio_interval": "take two numbers [alpha, beta] with alpha < 0 < beta, in nats",
+            "importance_weight_cap": "take a number > 0, or leave it out",
+        }
+        for name, good in bounds.items():
+            if not good:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} is out of range; {cures.get(name, 'take 0 or more')}."
+                )
+        if self.importance_weight_cap is not None and not self.use_vllm:
+            raise ValueError(
+                f"importance_weight_cap={self.importance_weight_cap} needs the sampler's log-probabilities, which "
+                "transformers generation does not give; set use_vllm=True or leave it out."
+            )
+        if self.positives_only and self.drop_negative_probability > 0:
+            raise ValueError(
+                f"drop_negative_probability={self.drop_negative_probability} has nothing to drop with "
+                "positives_only=True; leave one of them out."
+            )

@@ -1,0 +1,274 @@
+"""A GRPOTrainer whose problems are chosen by a sampler that sees the rewards, and that resumes exactly."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from accelerate.utils import gather
+from datasets import IterableDataset
+from torch import Tensor
+from torch.utils.data import DataLoader
+from transformers.trainer_utils import rotate_checkpoints
+from trl import GRPOTrainer
+
+from k15_plugins.sampling import ProblemSampler, UniformSampler
+from k15_plugins.trainers.checkpoint import (
+    begin_checkpoint,
+    check_checkpoint,
+    latest_checkpoint,
+    state_file,
+    write_manifest,
+)
+
+
+@dataclass
+class ScoredRollouts:
+    """Verdicts on the rollouts of one call of generation, of all processes (N rollouts, F reward functions)."""
+
+    rewards_NF: Tensor
+    correct_N: Tensor
+    scorable_N: Tensor
+    lengths_N: Tensor
+    truncated_N: Tensor
+    advantages_N: Tensor = field(default_factory=lambda: torch.empty(0))
+
+
+class SampledGRPOTrainer(GRPOTrainer):
+    """`GRPOTrainer` whose problems are drawn by a sampler of `k15_plugins.sampling` (paper 2.3.4).
+
+    TRL's loader is kept as a clock only. When an iteration begins, the sampler draws its problems, having seen the
+    final answers of all iterations before; afterwards it observes how many rollouts of each problem were right. All
+    processes hold an equal sampler and see the gathered verdicts, so all draw the same. The sampler, the rollouts of
+    an unfinished iteration and the place in it are part of every checkpoint: training goes on bit by bit on the CPU.
+
+    Callbacks with a method `on_rollouts(trainer, rollouts)` are given the rollouts of each iteration on the main
+    process, a list of dicts.
+
+    Args:
+        *args: as `GRPOTrainer`.
+        sampler: draws the problems, as indices into `train_dataset`. Defaults to a `UniformSampler` with `args.seed`;
+            an `IterableDataset` keeps TRL's order.
+        final_reward: name of the reward function that tells whether the final answer is right. Defaults to the first.
+        final_reward_threshold: final rewards from here on count as right.
+        **kwargs: as `GRPOTrainer`.
+
+    Raises:
+        ValueError: if the sampler does not fit the data set, or `final_reward` names no reward function.
+    """
+
+    # TRL leaves these to inference, which finds them optional.
+    args: Any
+    model: Any
+    optimizer: Any
+    reward_funcs: Any
+    reward_processing_classes: Any
+    num_generations: Any
+    train_dataset: Any
+    _buffered_inputs: Any
+
+    def __init__(
+        self,
+        *args: Any,
+        sampler: ProblemSampler | None = None,
+        final_reward: str | None = None,
+        final_reward_threshold: float = 0.5,
+        **kwargs: Any,
+    ):
+        super().__init__(*args, **kwargs)
+        if self.args.save_only_model and self.args.save_strategy != "no":
+            raise ValueError("save_only_model=True leaves checkpoints that cannot be resumed from; leave it out.")
+        names = self.reward_func_names
+        if final_reward is not None and final_reward not in names:
+            raise ValueError(f"final_reward={final_reward!r} is no reward function; take one of {', '.join(names)}.")
+        self._final_reward_index = 0 if final_reward is None else names.index(final_reward)
+        self._final_reward_threshold = final_reward_threshold
+        self.sampler: Any = self._fitting_sampler(sampler)
+        self._problems_N: list[int] = []
+        self._refill = 0
+        self._scored: ScoredRollouts
+
+    def _fitting_sampler(self, sampler: ProblemSampler | None) -> ProblemSampler | None:
+        if isinstance(self.train_dataset, IterableDataset):
+            if sampler is not None:
+                raise ValueError("sampler needs a train_dataset with a length; an IterableDataset has none.")
+            return None
+        size = len(self.train_dataset)
+        if sampler is None and not self.shuffle_dataset:
+            raise ValueError("shuffle_dataset=False has no effect on a sampler; give a sampler, or leave it out.")
+        if sampler is None:
+            return UniformSampler(size, seed=self.args.seed)
+        if sampler.num_problems != size:
+            raise ValueError(
+                f"sampler draws from {sampler.num_problems} problems but train_dataset has {size}; make them equal."
+            )
+        return sampler
+
+    @property
+    def micro_steps_per_iteration(self) -> int:
+        """Micro-steps (forward and backward passes) on the rollouts of one iteration."""
+        return self.args.steps_per_generation * self.num_iterations
+
+    @property
+    def iteration(self) -> int:
+        """The current iteration, from 0."""
+        return self._step // self.micro_steps_per_iteration
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Return a loader of numbers that only sets the pace; the sampler chooses the rows."""
+        if self.sampler is None:
+            return super().get_train_dataloader()
+        problems = self.args.generation_batch_size // self.num_generations
+        ticks = -(-len(self.train_dataset) // problems) * problems
+        return self._get_dataloader(
+            dataset=range(ticks),  # type: ignore[arg-type]
+            description="Training",
+            batch_size=self._train_batch_size * self.args.steps_per_generation,
+            sampler_fn=self._get_train_sampler,
+            is_training=True,
+        )
+
+    def _generate_and_score_completions(self, inputs: list) -> dict[str, Any]:
+        if not self.model.training:
+            return super()._generate_and_score_completions(inputs)
+        if self.sampler is not None:
+            inputs = self._draw_rows(len(inputs))
+        output = super()._generate_and_score_completions(inputs)
+        self._set_advantages(output)
+        self._observe()
+        self._tell_callbacks()
+        return output
+
+    def _draw_rows(self, num_local_rows: int) -> list[dict[str, Any]]:
+        """Draw the problems of all processes and return this process's rows, a fresh dict for each rollout."""
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        problems = self.sampler.draw(num_local_rows * world // self.num_generations, refill=self._refill > 0)
+        self._problems_N = [int(problem) for problem in problems for _ in range(self.num_generations)]
+        local = self._problems_N[rank * num_local_rows : (rank + 1) * num_local_rows]
+        rows = {problem: self.train_dataset[problem] for problem in set(local)}
+        return [dict(rows[problem]) for problem in local]
+
+    def _calculate_rewards(
+        self, inputs: list, prompts: list, completions: list, completion_ids_list: list[list[int]]
+    ) -> Tensor:
+        rewards_NF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
+        local = [[len(ids), ids[-1] not in ends] for ids in completion_ids_list]
+        lengths_N, truncated_N = gather(torch.tensor(local, device=rewards_NF.device)).unbind(dim=1)
+        final_N = rewards_NF[:, self._final_reward_index]
+        self._scored = ScoredRollouts(
+            rewards_NF=rewards_NF,
+            correct_N=final_N >= self._final_reward_threshold,
+            scorable_N=~final_N.isnan(),
+            lengths_N=lengths_N,
+            truncated_N=truncated_N.bool(),
+        )
+        mode = "train" if self.model.training else "eval"
+        self._metrics[mode]["k15/accuracy"].append(self._scored.correct_N.float().mean().item())
+        return rewards_NF
+
+    def _set_advantages(self, output: dict[str, Any]) -> None:
+        """Note the advantages of all processes; a subclass with another objective sets its own in `output`."""
+        self._scored.advantages_N = gather(output["advantages"])
+
+    def _observe(self) -> None:
+        if self.sampler is None:
+            return
+        k = self.num_generations
+        right_G = (self._scored.correct_N & self._scored.scorable_N).view(-1, k).sum(dim=1)
+        rollouts_G = self._scored.scorable_N.view(-1, k).sum(dim=1)
+        self.sampler.observe(self._problems_N[::k], right_G.tolist(), rollouts_G.tolist())
+        for name, value in self.sampler.metrics().items():
+            self._metrics["train"][f"sampler/{name}"].append(value)
+
+    def _tell_callbacks(self) -> None:
+        listeners = [each for each in self.callback_handler.callbacks if hasattr(each, "on_rollouts")]
+        if not listeners or not self.accelerator.is_main_process:
+            return
+        scored, number = self._scored, len(self._scored.correct_N)
+        weighted_NF = scored.rewards_NF * self.reward_weights.to(scored.rewards_NF.device)
+        columns = {
+            "problem": self._problems_N if self.sampler is not None else [None] * number,
+            "prompt": list(self._logs["prompt"])[-number:],
+            "response": list(self._logs["completion"])[-number:],
+            "tokens": scored.lengths_N.tolist(),
+            "right": scored.correct_N.tolist(),
+            "truncated": scored.truncated_N.tolist(),
+            "reward": weighted_NF.nansum(dim=1).tolist(),
+            "advantage": scored.advantages_N.tolist(),
+            "rewards": [dict(zip(self.reward_func_names, row, strict=True)) for row in scored.rewards_NF.tolist()],
+        }
+        place = {"iteration": self.iteration, "step": self.state.global_step}
+        rollouts = [place | dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        for listener in listeners:
+            listener.on_rollouts(self, rollouts)
+
+    def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Train as `GRPOTrainer.train`; an unusable checkpoint is refused before anything is loaded from it.
+
+        Args:
+            resume_from_checkpoint: folder of a checkpoint, or True for the newest complete one in `args.output_dir`.
+            **kwargs: as `transformers.Trainer.train`.
+
+        Raises:
+            ValueError: if the checkpoint is missing, foreign, truncated, or was made with another layout.
+        """
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = latest_checkpoint(self.args.output_dir)
+            if resume_from_checkpoint is None:
+                raise ValueError(f"output_dir={self.args.output_dir} holds no complete checkpoint to resume from.")
+        if resume_from_checkpoint:
+            resume_from_checkpoint = str(resume_from_checkpoint)
+            check_checkpoint(resume_from_checkpoint, self._layout())
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def _layout(self) -> dict[str, Any]:
+        return {
+            "trainer": type(self).__name__,
+            "processes": self.accelerator.num_processes,
+            "per_device_train_batch_size": self._train_batch_size,
+            "gradient_accumulation_steps": self.args.gradient_accumulation_steps,
+            "steps_per_generation": self.args.steps_per_generation,
+            "num_iterations": self.num_iterations,
+            "num_generations": self.num_generations,
+            "seed": self.args.seed,
+        }
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = f"{self._get_output_dir(trial=trial)}/checkpoint-{self.state.global_step}"
+        if self.args.should_save:
+            begin_checkpoint(folder)
+        # One older checkpoint more than wanted stays until this one is complete.
+        limit = self.args.save_total_limit
+        self.args.save_total_limit = limit + 1 if limit else limit
+        super()._save_checkpoint(model, trial)
+        self.args.save_total_limit = limit
+        in_iteration = self._step % self.micro_steps_per_iteration != 0
+        state = {
+            "step": self._step,
+            "rollouts": self._buffered_inputs if in_iteration else None,
+            "metrics": {name: list(values) for name, values in self._metrics["train"].items()},
+            "sampler": self.sampler.state_dict() if self.sampler is not None else None,
+        }
+        torch.save(state, state_file(folder, self.accelerator.process_index))
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            write_manifest(folder, self._layout())
+            rotate_checkpoints(
+                output_dir=self._get_output_dir(trial=trial),
+                save_total_limit=limit,
+                best_model_checkpoint=self.state.best_model_checkpoint,
+                use_mtime=True,
+            )
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        path = state_file(checkpoint, self.accelerator.process_index)
+        state = torch.load(path, map_location=self.accelerator.device, weights_only=False)
+        self._step = state["step"]
+        self._buffered_inputs = state["rollouts"]
+        for name, values in state["metrics"].items():
+            self._metrics["train"][name] = values
+        if self.sampler is not None:
+            self.sampler.load_state_dict(state["sampler"])

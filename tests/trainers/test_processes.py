@@ -1,0 +1,68 @@
+"""One process and two (gloo) give the same training, with groups that straddle processes; so does FSDP2."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+JOB = Path(__file__).with_name("train_on_fixed_rollouts.py")
+FSDP = {
+    "ACCELERATE_USE_FSDP": "true",
+    "FSDP_VERSION": "2",
+    "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+    "FSDP_TRANSFORMER_CLS_TO_WRAP": "LlamaDecoderLayer",
+    "ACCELERATE_USE_CPU": "true",
+}
+SAME = [
+    "loss", "grad_norm", "reward", "rewards/length_reward/mean", "k15/rho_mean", "k15/rho_std", "k15/rho_abs_max",
+    "k15/penalty_share", "k15/dead_groups", "k15/baseline", "k15/accuracy", "entropy", "completions/mean_length",
+]  # fmt: skip
+
+
+def run(folder, processes, wrapper):
+    folder.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launcher = [sys.executable]
+    if processes > 1:
+        launcher += ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", str(port)]
+    paths = os.pathsep.join([str(JOB.parents[1]), str(JOB.parents[2])])
+    env = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"} | (FSDP if wrapper.startswith("FSDP") else {})
+    subprocess.run([*launcher, str(JOB), str(folder), str(processes), wrapper], env=env, check=True, timeout=300)
+    return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(processes)]
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    return run(tmp_path_factory.mktemp("one") / "run", 1, "plain")[0]
+
+
+@pytest.mark.parametrize("wrapper", ["DistributedDataParallel", "FSDPLlamaForCausalLM"])
+def test_two_processes_equal_one(one, tmp_path, wrapper):
+    first, second = run(tmp_path / "run", 2, wrapper)
+    assert first["processes"] == 2
+    assert first["wrapper"] == second["wrapper"] == wrapper
+    assert first["drawn"] == second["drawn"] == one["drawn"]
+    assert first["rates"] == second["rates"] == one["rates"]
+
+    assert len(first["rollouts"]) == len(one["rollouts"]) == 48
+    assert second["rollouts"] == []
+    for ours, theirs in zip(first["rollouts"], one["rollouts"], strict=True):
+        assert [ours[name] for name in ("problem", "response", "tokens", "right")] == [
+            theirs[name] for name in ("problem", "response", "tokens", "right")
+        ]
+        assert ours["rewards"] == pytest.approx(theirs["rewards"], abs=1e-6)
+        assert ours["advantage"] == pytest.approx(theirs["advantage"], abs=1e-6)
+    assert any(each["rewards"]["length_reward"] != 0 for each in one["rollouts"])
+
+    assert len(first["logs"]) == len(one["logs"]) == 8
+    for ours, theirs in zip(first["logs"], one["logs"], strict=True):
+        for name in SAME:
+            if name in theirs:
+                assert ours[name] == pytest.approx(theirs[name], abs=1e-5), name
+    assert max(entry["k15/rho_abs_max"] for entry in one["logs"]) > 0.05
