@@ -1,0 +1,203 @@
+"""The command line: Hydra composes a config once, and the job is started on it as its own process."""
+
+import math
+import os
+import re
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
+
+from k15_plugins.runs import folder, keys
+from k15_plugins.runs.launch import Backend, start_job
+
+CONF = "k15_plugins.conf"
+REFUSED = 2
+"""Exit code of a command that was refused before anything ran."""
+_QUESTIONS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
+
+
+def _folder(resume: str | None, new: str) -> str:
+    """A resumed run, or sweep, goes on in its own folder."""
+    if resume is not None and not Path(resume).is_dir():
+        raise ValueError(f"resume={resume} does not exist; give the folder that a run printed.")
+    return new if resume is None else resume
+
+
+OmegaConf.register_new_resolver("k15_folder", _folder, replace=True)
+
+
+def main() -> None:
+    """Run the command line: `recipes/run.py`, `python -m k15_plugins` and the console script `k15`."""
+    sys.argv[1:] = name_sweep_over_recipes(options_first(sys.argv[1:]))
+    refuse_without_recipe(sys.argv[1:])
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    # Hydra then lets its exceptions through instead of printing them, and they are told here in a sentence.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        compose_and_run()
+    except (HydraException, OmegaConfBaseException) as error:
+        if wants_traceback:
+            raise
+        refuse(sentence(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def options_first(argv: list[str]) -> list[str]:
+    """Put options such as `-m` before the overrides: Hydra's parser cannot take overrides on both sides of one.
+
+    Args:
+        argv (`list[str]`): Arguments, without the program.
+    """
+    return sorted(argv, key=lambda word: word.startswith("~") or ("=" in word and not word.startswith("-")))
+
+
+def name_sweep_over_recipes(argv: list[str]) -> list[str]:
+    """Give a sweep over recipes one folder: each of its jobs would name the folder after its own recipe.
+
+    Args:
+        argv (`list[str]`): Arguments, without the program.
+    """
+    if not any(word.startswith("+recipe=") and "," in word for word in argv):
+        return argv
+    new = "multirun/recipes/${now:%Y-%m-%d}/${now:%H-%M-%S}"
+    return [*argv, f"hydra.sweep.dir='${{k15_folder:${{resume}},{new}}}'"]
+
+
+def refuse_without_recipe(argv: list[str]) -> None:
+    """Refuse a run of nothing; questions about the config need no recipe.
+
+    Args:
+        argv (`list[str]`): Arguments, without the program.
+    """
+    if not any(word.startswith(("+recipe=", "recipe=")) or word.split("=")[0] in _QUESTIONS for word in argv):
+        recipes = sorted(path.stem for path in (Path(__file__).parents[1] / "conf" / "recipe").glob("*.yaml"))
+        refuse(f"no recipe given; add one of {', '.join(f'+recipe={name}' for name in recipes)}.")
+
+
+def refuse(message: str) -> None:
+    """Print why a command is refused, in one sentence, and exit.
+
+    Args:
+        message (`str`): The sentence.
+    """
+    print(f"k15: {message}", file=sys.stderr)
+    sys.exit(REFUSED)
+
+
+@hydra.main(version_base="1.3", config_path=f"pkg://{CONF}", config_name="run")
+def compose_and_run(composed: DictConfig) -> float:
+    """Run one job of the command and return the figure that sweeps compare; a failed job of a sweep gives NaN."""
+    sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    try:
+        config, backend = prepare(composed, run_dir, sweeping)
+    except (OmegaConfBaseException, ValueError) as error:
+        if not (run_dir / folder.STATUS).exists():
+            folder.write_status(run_dir, state="failed", error=sentence(error), figures={}, seconds=0)
+        if not sweeping:
+            refuse(sentence(error))
+        print(f"k15: {sentence(error)}", file=sys.stderr)
+        return math.nan
+
+    print(f"k15: run folder {run_dir}", flush=True)
+    try:
+        code = start_job(run_dir, backend)
+    except KeyboardInterrupt:
+        folder.finish(run_dir, "interrupted")
+        raise
+    folder.finish(run_dir, "failed", f"the job ended with exit code {code}" + (" (killed)" if code < 0 else ""))
+    status = folder.read_status(run_dir)
+    if status["error"]:
+        print(f"k15: {status['error']}", file=sys.stderr, flush=True)
+    if status["state"] != "finished" and not sweeping:
+        sys.exit(code if code > 0 else 1)
+    return metric(config["metric"], status)
+
+
+def prepare(composed: DictConfig, run_dir: Path, sweeping: bool) -> tuple[dict[str, Any], Backend]:
+    """Resolve and check a config as far as that is quick, and open the run's folder on it.
+
+    Args:
+        composed (`DictConfig`): What Hydra composed.
+        run_dir (`Path`): The run's folder.
+        sweeping (`bool`): Whether it is a job of a sweep.
+
+    Returns:
+        `tuple[dict[str, Any], Backend]`: The resolved config, and how to start the job.
+
+    Raises:
+        ValueError: If a key is unknown, or the folder and the config do not belong together.
+    """
+    config: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    keys.check_top_level(config)
+    keys.check_nodes({"reward": {}, "backend": config["backend"]})
+    if not isinstance(config["seed"], int) or config["seed"] < 0:
+        raise ValueError(f"seed={config['seed']} is not a seed; give a whole number, 0 or more.")
+    backend = Backend(**{key: value for key, value in config["backend"].items() if key != "_target_"})
+    folder.open_folder(run_dir, config, in_sweep=sweeping)
+    return config, backend
+
+
+def metric(name: str, status: dict[str, Any]) -> float:
+    """Return the figure of a job that sweeps compare.
+
+    Args:
+        name (`str`): Key of the figure in metrics.jsonl.
+        status (`dict[str, Any]`): What the run's status.json holds.
+
+    Returns:
+        `float`: The figure; NaN if the job failed or has no such figure, which is said on the terminal.
+    """
+    if status["state"] != "finished":
+        return math.nan
+    if name not in status["figures"]:
+        print(f"k15: metric={name} is not among the run's figures: {', '.join(sorted(status['figures']))}.")
+        return math.nan
+    return status["figures"][name]
+
+
+def sentence(error: BaseException) -> str:
+    """Say in one sentence why a command is refused.
+
+    Args:
+        error (`BaseException`): What Hydra, OmegaConf or this package raised.
+    """
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        options = sorted(error.options)
+        near = get_close_matches(option, options, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        return f"{group} has no option {option}{hint}; take one of {', '.join(options)}."
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} has no value; give it one by {error.full_key}=..."
+    text = str(error)
+    if isinstance(error, InterpolationResolutionError):
+        # From `_folder`; the lines that follow name places inside of OmegaConf.
+        return text.splitlines()[0].removeprefix("ValueError raised while resolving interpolation: ")
+    unknown = re.match(r"Could not override '([^']+)'", text)
+    if unknown and unknown[1] == "recipe":
+        return f"a recipe is added with a plus sign: +{text.rpartition('use +')[2].strip()}."
+    if unknown:
+        hint = f" A field that the config does not list is added with +{unknown[1]}=..." if "." in unknown[1] else ""
+        return keys.unknown_key(unknown[1], known_keys()) + hint
+    parts = [text] + ([str(error.__cause__)] if isinstance(error.__cause__, OmegaConfBaseException) else [])
+    return " ".join(" ".join(parts).split())
+
+
+def known_keys() -> list[str]:
+    """Return the dotted keys of the command's own config without the values it was to override."""
+    GlobalHydra.instance().clear()
+    recipe = [word for word in sys.argv[1:] if re.fullmatch(r"\+recipe=\w+", word)]
+    with hydra.initialize_config_module(CONF, version_base="1.3"):
+        composed = hydra.compose("run", overrides=recipe)
+    return list(keys.dotted(OmegaConf.to_container(composed)))  # type: ignore[arg-type]

@@ -1,0 +1,182 @@
+"""The run's folder: what stands in it, under which names, and how a later command goes on with it."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from k15_plugins.report.history import METRICS, last_figures, read_lines
+
+CONFIG = "config.yaml"
+ENVIRONMENT = "environment.json"
+STATUS = "status.json"
+TRACEBACK = "traceback.txt"
+CHECKPOINTS = "checkpoints"
+MODEL = "model"
+
+_MAY_DIFFER = ("resume", "trainer.args.max_steps")
+_PACKAGES = (
+    "k15-plugins",
+    "trl",
+    "transformers",
+    "torch",
+    "accelerate",
+    "datasets",
+    "peft",
+    "hydra-core",
+    "reasoning-gym",
+    "math-verify",
+)
+
+
+def read_config(run_dir: Path) -> dict[str, Any]:
+    """Read the resolved config of a run.
+
+    Args:
+        run_dir (`Path`): The run's folder.
+
+    Raises:
+        ValueError: If the folder holds no run.
+    """
+    path = run_dir / CONFIG
+    if not path.is_file():
+        raise ValueError(f"{run_dir} is not the folder of a run, for it has no {CONFIG}; give one that a run printed.")
+    return yaml.safe_load(path.read_text())
+
+
+def open_folder(run_dir: Path, config: dict[str, Any], in_sweep: bool = False) -> None:
+    """Make the folder of a new run, or check that `config` goes on with the run that stands there.
+
+    Args:
+        run_dir (`Path`): The run's folder.
+        config (`dict[str, Any]`): The resolved config. With its key `resume` set, the folder must hold a run with the
+            same config; only `resume` and `trainer.args.max_steps` may differ.
+        in_sweep (`bool`): Whether it is a job of a sweep, which may have been ended before this job began.
+
+    Raises:
+        ValueError: If the folder holds a run and `resume` is not set, holds none and it is, or the configs differ.
+    """
+    begun = (run_dir / CONFIG).exists()
+    if config["resume"] is not None and (begun or not in_sweep):
+        check_same_config(read_config(run_dir), config)
+    elif begun:
+        raise ValueError(f"{run_dir} already holds a run; go on with it by resume={run_dir}, or take another folder.")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    # A kill must not leave half a config.
+    half = run_dir / f"{CONFIG}.half"
+    half.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    half.replace(run_dir / CONFIG)
+    (run_dir / ENVIRONMENT).write_text(json.dumps(environment(), indent=1))
+    write_status(run_dir, state="running", started=time.time())
+
+
+def check_same_config(saved: dict[str, Any], config: dict[str, Any]) -> None:
+    """Refuse to go on with a run under another config.
+
+    Args:
+        saved (`dict[str, Any]`): Config of the run's folder.
+        config (`dict[str, Any]`): Config of this command.
+
+    Raises:
+        ValueError: Naming the first key that differs.
+    """
+    before, now = flat(saved), flat(config)
+    for key in sorted(before.keys() | now.keys()):
+        if key not in _MAY_DIFFER and before.get(key) != now.get(key):
+            raise ValueError(
+                f"resume: {key} was {before.get(key, 'not set')} in the run and is {now.get(key, 'not set')} now; "
+                "give the same command, or start a new run."
+            )
+
+
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Flatten nested dicts and lists to dotted keys: `{"a": {"b": [1]}}` becomes `{"a.b.0": 1}`.
+
+    Args:
+        node (`Any`): Plain dicts, lists and values.
+        prefix (`str`): Dotted key of `node` itself.
+    """
+    if isinstance(node, dict | list) and node:
+        children = node.items() if isinstance(node, dict) else enumerate(node)
+        return {
+            key: value
+            for name, child in children
+            for key, value in flat(child, f"{prefix}.{name}" if prefix else str(name)).items()
+        }
+    return {prefix: node}
+
+
+def read_status(run_dir: Path) -> dict[str, Any]:
+    """Read how a run stands: `state` (running, finished, failed, interrupted), `error`, `figures`, times in seconds.
+
+    Args:
+        run_dir (`Path`): The run's folder.
+    """
+    return json.loads((run_dir / STATUS).read_text())
+
+
+def write_status(run_dir: Path, **status: Any) -> None:
+    """Write how a run stands, at once or not at all.
+
+    Args:
+        run_dir (`Path`): The run's folder.
+        **status: `state`, and what is known: `error`, `figures`, `started`, `seconds`.
+    """
+    half = run_dir / f"{STATUS}.{os.getpid()}"
+    half.write_text(json.dumps(status, indent=1))
+    os.replace(half, run_dir / STATUS)
+
+
+def finish(run_dir: Path, state: str, error: str | None = None) -> None:
+    """Close the status of a run that is running; the first verdict stays, so that the cause is not lost.
+
+    Args:
+        run_dir (`Path`): The run's folder.
+        state (`str`): `finished`, `failed` or `interrupted`.
+        error (`str`, *optional*): Why it did not finish, in one sentence.
+    """
+    status = read_status(run_dir)
+    if status["state"] == "running":
+        status["seconds"] = round(time.time() - status["started"], 1)
+        status["figures"] = last_figures(read_lines(run_dir / METRICS))
+        write_status(run_dir, **status | {"state": state, "error": error})
+
+
+def environment() -> dict[str, Any]:
+    """Return versions, the command, and the state of the source tree."""
+    versions: dict[str, str | None] = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = None
+    return {
+        "command": sys.argv,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "packages": versions,
+        "git": _git(Path(__file__).parent),
+    }
+
+
+def _git(folder: Path) -> dict[str, Any] | None:
+    """Return commit and cleanliness of the repository that holds this package, or None outside of one."""
+
+    def ask(*words: str) -> str:
+        return subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        # An installed package may lie inside some other project's repository, which says nothing about it.
+        ask("ls-files", "--error-unmatch", __file__)
+        changes = ask("status", "--porcelain", "--", str(folder.parent))
+        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(changes)}
+    except (OSError, subprocess.CalledProcessError):
+        return None

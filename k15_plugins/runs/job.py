@@ -1,0 +1,90 @@
+"""Inside the job: from a folder with a config in it to a finished run. Every rank runs this, on the one config.
+
+python -m k15_plugins.runs.job RUN_DIR
+"""
+
+import os
+import signal
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+
+from hydra.errors import InstantiationException
+from hydra.utils import get_object
+
+from k15_plugins.runs import folder, keys
+from k15_plugins.runs.launch import hold_lifeline
+
+FAILED, REFUSED, INTERRUPTED = 1, 2, 130
+
+
+def main(run_dir: Path) -> int:
+    """Run the job of a folder.
+
+    Args:
+        run_dir (`Path`): The run's folder.
+
+    Returns:
+        `int`: Exit code: 0, or 1 failed, 2 refused before anything was built, 130 interrupted.
+    """
+    hold_lifeline()
+    # Schedulers and torchrun stop a job by SIGTERM; a second signal must not tear the report in two.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return _run(run_dir)
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        folder.finish(run_dir, "interrupted", "the run was interrupted")
+        return INTERRUPTED
+    finally:
+        if _first_rank():
+            _report(run_dir)
+
+
+def _run(run_dir: Path) -> int:
+    config = folder.read_config(run_dir)
+    try:
+        keys.check_nodes(config)
+    except ValueError as error:
+        return _fail(run_dir, str(error), REFUSED)
+    try:
+        arguments = {key: value for key, value in config["stage"].items() if key != "_target_"}
+        get_object(config["stage"]["_target_"])(config, run_dir, **arguments)
+    except Exception as error:
+        (run_dir / folder.TRACEBACK).write_text(traceback.format_exc())
+        # Hydra wraps what the class or function of a nested node raises.
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        if isinstance(cause, ValueError | ImportError):
+            return _fail(run_dir, " ".join(str(cause).split()), FAILED)
+        folder.finish(run_dir, "failed", f"{type(error).__name__}: {error}")
+        raise
+    if _first_rank():
+        folder.finish(run_dir, "finished")
+    return 0
+
+
+def _fail(run_dir: Path, message: str, code: int) -> int:
+    # The launcher prints it, once for all ranks.
+    folder.finish(run_dir, "failed", message)
+    return code
+
+
+def _first_rank() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _report(run_dir: Path) -> None:
+    """Write report.html, of a failed or interrupted run too; that the report fails must not hide how the run ended."""
+    with suppress(KeyboardInterrupt):
+        try:
+            from k15_plugins.report.page import write_report
+
+            print(f"k15: report {write_report(run_dir)}", flush=True)
+        except Exception:
+            traceback.print_exc()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,102 @@
+"""The job as its own process: started once, or once a rank by torchrun, and ended when the launcher ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+LIFELINE = "K15_LIFELINE"
+
+
+@dataclass(frozen=True)
+class Backend:
+    """How a job is started.
+
+    Args:
+        processes (`int`): Processes of the job on this machine; more than one is started by torchrun.
+        environment (`dict[str, str]`): Environment variables of the job.
+
+    Raises:
+        ValueError: If there is not at least one process.
+    """
+
+    processes: int = 1
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.processes, int) or self.processes < 1:
+            raise ValueError(f"backend.processes={self.processes!r} is not a number of processes; take 1 or more.")
+
+
+def start_job(run_dir: Path, backend: Backend) -> int:
+    """Run the job of a folder as a child process, its output on this terminal, and wait for it.
+
+    Ctrl-C and SIGTERM are passed on once, so that the job can write its report; a second one kills it. Should this
+    process die without a word, the job ends itself, because its standard input closes (see `hold_lifeline`).
+
+    Args:
+        run_dir (`Path`): The run's folder, with the config in it.
+        backend (`Backend`): Number of processes and environment.
+
+    Returns:
+        `int`: The exit code; negative for a signal.
+
+    Raises:
+        KeyboardInterrupt: After the job has ended, if it was interrupted from here.
+    """
+    command = [sys.executable, "-m"]
+    if backend.processes > 1:
+        command += ["k15_plugins.runs.ranks", "--standalone", f"--nproc_per_node={backend.processes}", "-m"]
+    command += ["k15_plugins.runs.job", str(run_dir)]
+    threads = max(1, (os.cpu_count() or 1) // backend.processes)
+    # Some of reasoning-gym's tasks depend on the hashes of strings, and all ranks must see the same problems.
+    environment = {
+        "OMP_NUM_THREADS": str(threads),
+        "PYTHONHASHSEED": "0",
+        **os.environ,
+        # The command line reads OMP_NUM_THREADS=1 as a number.
+        **{name: str(value) for name, value in backend.environment.items()},
+        LIFELINE: "1",
+    }
+    # Its own session: the terminal's Ctrl-C must reach the job once, from here, whatever started this process.
+    child = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)
+    with _sigterm_as_interrupt():
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            # Not SIGINT: a shell that starts a command in the background lets all that it starts ignore that.
+            child.send_signal(signal.SIGTERM)
+            try:
+                child.wait()
+            except KeyboardInterrupt:
+                with suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+            raise
+
+
+class _sigterm_as_interrupt:
+    def __enter__(self) -> None:
+        self.main = threading.current_thread() is threading.main_thread()
+        if self.main:
+            self.before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def __exit__(self, *error: object) -> None:
+        if self.main:
+            signal.signal(signal.SIGTERM, self.before)
+
+
+def hold_lifeline() -> None:
+    """In a job: end at once when the process that started it is gone, killed with -9 for instance."""
+    if os.environ.pop(LIFELINE, None) is None:
+        return
+
+    def wait_for_the_end() -> None:
+        # os.read takes no lock, which a shutdown of the interpreter would find held.
+        os.read(0, 1)
+        os._exit(1)
+
+    threading.Thread(target=wait_for_the_end, daemon=True).start()

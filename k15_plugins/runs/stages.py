@@ -1,0 +1,160 @@
+"""What a run does: the stages of the recipe, each from a resolved config and a folder to a finished model."""
+
+import inspect
+import json
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_object, instantiate
+from transformers import PrinterCallback, ProgressCallback, set_seed
+from transformers.utils import logging
+
+from k15_plugins.report.history import METRICS
+from k15_plugins.report.recorder import RunRecorder
+from k15_plugins.runs import folder
+from k15_plugins.runs.devices import RefuseUnsharded, set_up_devices, wants_fsdp
+from k15_plugins.trainers.checkpoint import check_checkpoint, is_half
+
+
+def reinforce(config: dict[str, Any], run_dir: Path) -> None:
+    """Train by reinforcement learning, from the last complete checkpoint in the folder if there is one.
+
+    Args:
+        config (`dict[str, Any]`): The resolved config.
+        run_dir (`Path`): The run's folder; takes metrics, rollouts, checkpoints and the model.
+
+    Raises:
+        ValueError: If a checkpoint is damaged, or a part of the config is out of range.
+    """
+    _quiet()
+    checkpoint = checkpoint_to_resume(run_dir)
+    trainer = build_trainer(config, run_dir)
+    if trainer.accelerator.is_main_process and config["resume"] is not None:
+        print(f"k15: going on from {checkpoint.name}" if checkpoint else "k15: no checkpoint yet; from the beginning")
+    # The model of a checkpoint was measured when it was saved.
+    trainer.args.eval_on_start &= checkpoint is None
+    trainer.train(resume_from_checkpoint=checkpoint)
+    trainer.save_model(str(run_dir / folder.MODEL))
+
+
+def checkpoint_to_resume(run_dir: Path) -> Path | None:
+    """Return the newest complete checkpoint of a run, or None if it has none.
+
+    The half of a checkpoint that the run was killed over is passed over.
+
+    Args:
+        run_dir (`Path`): The run's folder.
+
+    Raises:
+        ValueError: If a checkpoint is truncated, or none of ours.
+    """
+    steps = {int(path.name.split("-")[1]): path for path in (run_dir / folder.CHECKPOINTS).glob("checkpoint-*")}
+    for _, path in sorted(steps.items(), reverse=True):
+        if not is_half(path):
+            check_checkpoint(path)
+            return path
+    return None
+
+
+def build_trainer(config: dict[str, Any], run_dir: Path) -> Any:
+    """Build the trainer of a config, with its model, problems, rewards and sampler.
+
+    Args:
+        config (`dict[str, Any]`): The resolved config.
+        run_dir (`Path`): The run's folder.
+
+    Returns:
+        `SampledGRPOTrainer`: The trainer, or what `trainer._target_` names.
+    """
+    for key, instead in (("output_dir", "hydra.run.dir"), ("seed", "seed"), ("resume_from_checkpoint", "resume")):
+        if key in config["trainer"]["args"]:
+            raise ValueError(f"trainer.args.{key} is the run's own; set {instead}=... instead.")
+    set_up_devices()
+    # The arguments come first: they set up the devices and processes which all else uses.
+    args = build(config["trainer"]["args"], output_dir=str(run_dir / folder.CHECKPOINTS), seed=config["seed"])
+    set_seed(config["seed"])
+    problems = build(config["task"])
+    model, tokenizer = build(config["model"])
+    trainer = build(
+        {key: value for key, value in config["trainer"].items() if key != "args"},
+        model=model,
+        args=args,
+        reward_funcs=[build(node) for node in config["reward"].values()],
+        train_dataset=problems.train,
+        eval_dataset=problems.held_out if len(problems.held_out) else None,
+        processing_class=tokenizer,
+        callbacks=[RunRecorder(run_dir)],
+        sampler=build_sampler(config["sampler"], problems.train["level"], config["seed"]),
+    )
+    if wants_fsdp():
+        trainer.add_callback(RefuseUnsharded())
+    # The recorder shows the progress.
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    return trainer
+
+
+def build_sampler(node: dict[str, Any], levels: list[int], seed: int) -> Any:
+    """Build a sampler for problems that are only known now.
+
+    Args:
+        node (`dict[str, Any]`): Node of the `sampler` group.
+        levels (`list[int]`): Difficulty of each problem.
+        seed (`int`): Seed of the draws.
+    """
+    known: dict[str, Any] = {"num_problems": len(levels), "seed": seed}
+    # Only a schedule looks at levels, and a sampler that has none refuses them.
+    if "schedule" in node:
+        known["levels"] = levels
+    takes = inspect.signature(get_object(node["_target_"])).parameters
+    return build(node, **{key: value for key, value in known.items() if key in takes})
+
+
+def build(node: dict[str, Any], **given: Any) -> Any:
+    """Build what a node describes, from plain dicts and lists (TRL writes its arguments as JSON).
+
+    Args:
+        node (`dict[str, Any]`): A node with `_target_`.
+        **given: Arguments that no config knows; one that the node has wins.
+    """
+    make = instantiate({**node, "_partial_": True}, _convert_="all")
+    return make(**{key: value for key, value in given.items() if key not in node})
+
+
+def warm_start(config: dict[str, Any], run_dir: Path, train: dict[str, Any]) -> None:
+    """Train a model on written chains of thought before reinforcement learning (paper 2.2).
+
+    Args:
+        config (`dict[str, Any]`): The resolved config.
+        run_dir (`Path`): The run's folder; takes the figures before (step 0) and after (step 1), and the model.
+        train (`dict[str, Any]`): Node of `k15_plugins.runs.warm_start.warm_start`, its `sft` one of `SFTConfig`.
+    """
+    _quiet()
+    set_up_devices()
+    set_seed(config["seed"])
+    problems = build(config["task"])
+    model, tokenizer = build(config["model"])
+    result = get_object(train["_target_"])(
+        model,
+        tokenizer,
+        problems.train,
+        problems.held_out,
+        str(run_dir / folder.MODEL),
+        build(next(iter(config["reward"].values()))),
+        seed=config["seed"],
+        sft={key: value for key, value in train["sft"].items() if key != "_target_"},
+        **{key: value for key, value in train.items() if key not in ("_target_", "sft")},
+    )
+    if os.environ.get("RANK", "0") == "0":
+        lines = [{"step": step, "iteration": 0, **result[when]} for step, when in enumerate(("before", "after"))]
+        (run_dir / METRICS).write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def _quiet() -> None:
+    """Leave the terminal to the run's own figures."""
+    logging.disable_progress_bar()
+    # TRL's defaults and torch's loader cause these; no config of ours can answer them.
+    warnings.filterwarnings("ignore", message=".*`gradient_checkpointing` is deprecated", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=".*'pin_memory' argument is set as true but no accelerator")

@@ -1,0 +1,90 @@
+"""Every recipe and every option of every group composes, and names only what exists."""
+
+from pathlib import Path
+
+import hydra
+import pytest
+from omegaconf import OmegaConf
+
+import k15_plugins.runs.cli  # noqa: F401 - registers the resolver
+from k15_plugins.runs import keys
+
+CONF = Path(keys.__file__).parents[1] / "conf"
+RECIPES = sorted(path.stem for path in (CONF / "recipe").glob("*.yaml"))
+OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONF.glob("*/*.yaml") if path.parent.name != "recipe")
+
+
+def compose(*overrides: str) -> dict:
+    with hydra.initialize_config_module("k15_plugins.conf", version_base="1.3"):
+        composed = hydra.compose("run", overrides=list(overrides))
+    config = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    assert isinstance(config, dict)
+    return config
+
+
+def check(config: dict) -> None:
+    keys.check_top_level(config)
+    keys.check_nodes(config)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_every_recipe_composes_and_names_only_what_exists(recipe):
+    check(compose(f"+recipe={recipe}"))
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_every_option_composes_and_names_only_what_exists(option):
+    missing = {"model=hub": ["model.name=some/model"], "task=jsonl": ["task.path=problems.jsonl"]}.get(option, [])
+    recipe = "grpo" if option == "trainer=grpo" else "kimi_rl"
+    check(compose(f"+recipe={recipe}", option, *missing))
+
+
+@pytest.mark.parametrize(
+    ("override", "nearest"),
+    [
+        ("+trainer.args.tua=1", "trainer.args.tau"),  # of MirrorDescentConfig
+        ("+trainer.args.learnin_rate=1", "trainer.args.learning_rate"),  # of TrainingArguments
+        ("+trainer.final_rewrad=1", "trainer.final_reward"),  # of a base that takes **kwargs
+        ("+sampler.flor=0", "sampler.floor"),
+        ("+task.train_sise=1", "task.train_size"),
+        ("+model.nam=1", None),  # model=tiny has no arguments at all
+        ("+reward.answer.x=1", None),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_name(override, nearest):
+    config = compose("+recipe=kimi_rl", override)
+    with pytest.raises(ValueError, match=f"unknown key {override[1:].partition('=')[0]}") as error:
+        keys.check_nodes(config)
+    if nearest is not None:
+        assert f"did you mean {nearest}?" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("trainer.args.tau=abc", "trainer.args.tau='abc' is not a number; the default is 0.4"),
+        ("+trainer.args.weight_decay=none", "trainer.args.weight_decay='none' is not a number"),
+        ("task.seed=x", "task.seed='x' is not a number"),
+        ("trainer.args.disable_dropout=maybe", "trainer.args.disable_dropout='maybe' is not true or false"),
+    ],
+)
+def test_a_number_must_be_a_number(override, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        keys.check_nodes(compose("+recipe=kimi_rl", override))
+
+
+def test_a_reward_must_say_what_it_is():
+    with pytest.raises(ValueError, match=r"reward\.other has no _target_"):
+        keys.check_nodes(compose("+recipe=kimi_rl", "+reward.other.weight=1"))
+
+
+def test_a_target_must_exist():
+    with pytest.raises(ValueError, match=r"sampler\._target_=k15_plugins\.sampling\.Nothing cannot be imported"):
+        keys.check_nodes(compose("+recipe=kimi_rl", "sampler._target_=k15_plugins.sampling.Nothing"))
+
+
+def test_comments_stand_above_every_field():
+    for path in CONF.glob("*/*.yaml"):
+        lines = path.read_text().splitlines()
+        assert lines[0].startswith("#"), path
+        assert not any(" #" in line.lstrip() and not line.lstrip().startswith("#") for line in lines), path
