@@ -100,7 +100,7 @@ def compose_and_run(composed: DictConfig) -> float:
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     try:
-        config, backend = prepare(composed, run_dir, sweeping)
+        config, backend, held = prepare(composed, run_dir, sweeping)
     except (OmegaConfBaseException, ValueError) as error:
         if not (run_dir / folder.STATUS).exists():
             folder.write_status(run_dir, state="failed", error=sentence(error), figures={}, seconds=0)
@@ -111,10 +111,12 @@ def compose_and_run(composed: DictConfig) -> float:
 
     print(f"k15: run folder {run_dir}", flush=True)
     try:
-        code = start_job(run_dir, backend)
+        code = start_job(run_dir, backend, held)
     except KeyboardInterrupt:
         folder.finish(run_dir, "interrupted")
         raise
+    finally:
+        os.close(held)
     folder.finish(run_dir, "failed", f"the job ended with exit code {code}" + (" (killed)" if code < 0 else ""))
     status = folder.read_status(run_dir)
     if status["error"]:
@@ -124,7 +126,7 @@ def compose_and_run(composed: DictConfig) -> float:
     return metric(config["metric"], status)
 
 
-def prepare(composed: DictConfig, run_dir: Path, sweeping: bool) -> tuple[dict[str, Any], Backend]:
+def prepare(composed: DictConfig, run_dir: Path, sweeping: bool) -> tuple[dict[str, Any], Backend, int]:
     """Resolve and check a config as far as that is quick, and open the run's folder on it.
 
     Args:
@@ -133,10 +135,11 @@ def prepare(composed: DictConfig, run_dir: Path, sweeping: bool) -> tuple[dict[s
         sweeping (`bool`): Whether it is a job of a sweep.
 
     Returns:
-        `tuple[dict[str, Any], Backend]`: The resolved config, and how to start the job.
+        `tuple[dict[str, Any], Backend, int]`: The resolved config, how to start the job, and the file descriptor that
+        holds the folder.
 
     Raises:
-        ValueError: If a key is unknown, or the folder and the config do not belong together.
+        ValueError: If a key is unknown, or the folder and the config do not belong together, or it is in use.
     """
     config: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     keys.check_top_level(config)
@@ -144,8 +147,7 @@ def prepare(composed: DictConfig, run_dir: Path, sweeping: bool) -> tuple[dict[s
     if not isinstance(config["seed"], int) or config["seed"] < 0:
         raise ValueError(f"seed={config['seed']} is not a seed; give a whole number, 0 or more.")
     backend = Backend(**{key: value for key, value in config["backend"].items() if key != "_target_"})
-    folder.open_folder(run_dir, config, in_sweep=sweeping)
-    return config, backend
+    return config, backend, folder.open_folder(run_dir, config, in_sweep=sweeping)
 
 
 def metric(name: str, status: dict[str, Any]) -> float:

@@ -1,5 +1,6 @@
 """The run's folder: what stands in it, under which names, and how a later command goes on with it."""
 
+import fcntl
 import json
 import os
 import platform
@@ -20,6 +21,7 @@ STATUS = "status.json"
 TRACEBACK = "traceback.txt"
 CHECKPOINTS = "checkpoints"
 MODEL = "model"
+LOCK = "lock"
 
 _MAY_DIFFER = ("resume", "trainer.args.max_steps")
 _PACKAGES = (
@@ -51,8 +53,11 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     return yaml.safe_load(path.read_text())
 
 
-def open_folder(run_dir: Path, config: dict[str, Any], in_sweep: bool = False) -> None:
+def open_folder(run_dir: Path, config: dict[str, Any], in_sweep: bool = False) -> int:
     """Make the folder of a new run, or check that `config` goes on with the run that stands there.
+
+    The folder is then held: no other process can open it until the descriptor is closed here and in every process
+    that it was passed to.
 
     Args:
         run_dir (`Path`): The run's folder.
@@ -60,8 +65,12 @@ def open_folder(run_dir: Path, config: dict[str, Any], in_sweep: bool = False) -
             same config; only `resume` and `trainer.args.max_steps` may differ.
         in_sweep (`bool`): Whether it is a job of a sweep, which may have been ended before this job began.
 
+    Returns:
+        `int`: The file descriptor that holds the folder.
+
     Raises:
-        ValueError: If the folder holds a run and `resume` is not set, holds none and it is, or the configs differ.
+        ValueError: If the folder holds a run and `resume` is not set, holds none and it is, the configs differ, or
+            another process is at work in the folder.
     """
     begun = (run_dir / CONFIG).exists()
     if config["resume"] is not None and (begun or not in_sweep):
@@ -69,12 +78,25 @@ def open_folder(run_dir: Path, config: dict[str, Any], in_sweep: bool = False) -
     elif begun:
         raise ValueError(f"{run_dir} already holds a run; go on with it by resume={run_dir}, or take another folder.")
     run_dir.mkdir(parents=True, exist_ok=True)
+    held = _hold(run_dir)
     # A kill must not leave half a config.
     half = run_dir / f"{CONFIG}.half"
     half.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     half.replace(run_dir / CONFIG)
     (run_dir / ENVIRONMENT).write_text(json.dumps(environment(), indent=1))
     write_status(run_dir, state="running", started=time.time())
+    return held
+
+
+def _hold(run_dir: Path) -> int:
+    descriptor = os.open(run_dir / LOCK, os.O_CREAT | os.O_RDWR)
+    try:
+        # The lock ends with the last process that has the descriptor, however that process ends.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ValueError(f"{run_dir} is in use by another process; stop it first, or wait until it ends.") from None
+    return descriptor
 
 
 def check_same_config(saved: dict[str, Any], config: dict[str, Any]) -> None:

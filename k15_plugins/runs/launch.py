@@ -32,7 +32,7 @@ class Backend:
             raise ValueError(f"backend.processes={self.processes!r} is not a number of processes; take 1 or more.")
 
 
-def start_job(run_dir: Path, backend: Backend) -> int:
+def start_job(run_dir: Path, backend: Backend, held: int) -> int:
     """Run the job of a folder as a child process, its output on this terminal, and wait for it.
 
     Ctrl-C and SIGTERM are passed on once, so that the job can write its report; a second one kills it. Should this
@@ -41,6 +41,7 @@ def start_job(run_dir: Path, backend: Backend) -> int:
     Args:
         run_dir (`Path`): The run's folder, with the config in it.
         backend (`Backend`): Number of processes and environment.
+        held (`int`): The file descriptor that holds the folder; the job keeps it open for as long as it lives.
 
     Returns:
         `int`: The exit code; negative for a signal.
@@ -63,7 +64,7 @@ def start_job(run_dir: Path, backend: Backend) -> int:
         LIFELINE: "1",
     }
     # Its own session: the terminal's Ctrl-C must reach the job once, from here, whatever started this process.
-    child = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True)
+    child = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True, pass_fds=[held])
     with _sigterm_as_interrupt():
         try:
             return child.wait()

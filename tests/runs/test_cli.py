@@ -215,6 +215,24 @@ def test_resume_takes_the_same_command_only(k15):
     assert not (k15.folder / "outputs").exists()
 
 
+def test_two_processes_are_kept_out_of_one_folder(k15):
+    command = ["+recipe=stub", "+stage.wait_seconds=300"]
+    first = k15.start(*command, "hydra.run.dir=run")
+    pid_file = k15.folder / "run" / "rank"
+    wait_for(lambda: pid_file.exists() and pid_file.read_text())
+    second = k15(*command, "resume=run")
+    assert second.returncode == 2
+    assert "run is in use by another process; stop it first" in second.stderr
+    assert status(k15.folder / "run")["state"] == "running"
+    first.kill()
+    wait_for(lambda: gone(int(pid_file.read_text())))
+    third = k15.start(*command, "resume=run")
+    wait_for(lambda: not gone(int(pid_file.read_text())))
+    third.send_signal(signal.SIGTERM)
+    third.communicate(timeout=60)
+    assert third.returncode == 130
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_the_job_ends_with_its_launcher(k15, number):
     launcher = k15.start("+recipe=stub", "+stage.wait_seconds=300", "hydra.run.dir=run")

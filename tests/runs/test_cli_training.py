@@ -137,6 +137,10 @@ def test_the_same_objects_in_plain_python_give_the_same_run(whole, tmp_path):
     assert recorded(tmp_path, "metrics.jsonl") == recorded(whole, "metrics.jsonl")
 
 
+def reached(folder: Path) -> int:
+    return max((line["step"] for line in read_lines(folder / "metrics.jsonl")), default=0)
+
+
 def test_a_run_killed_at_random_moments_goes_on_as_if_nothing_had_happened(whole, tmp_path):
     folder = tmp_path / "run"
     moments = sorted(random.SystemRandom().sample(range(8), 2))
@@ -144,7 +148,8 @@ def test_a_run_killed_at_random_moments_goes_on_as_if_nothing_had_happened(whole
     for number, moment in enumerate(moments):
         process = start(tmp_path, *COMMAND, "hydra.run.dir=run" if number == 0 else "resume=run")
         end = time.monotonic() + 200
-        while max((line["step"] for line in read_lines(folder / "metrics.jsonl")), default=0) < moment:
+        # Before its config is written, there is no run that could go on.
+        while not (folder / "config.yaml").exists() or reached(folder) < moment:
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < end
             time.sleep(0.01)
