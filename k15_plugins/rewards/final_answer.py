@@ -27,6 +27,14 @@ class ExactMatchReward:
         self.__name__ = "exact_match"
         self._pattern = compile_pattern(answer_pattern)
 
+    def extract(self, completion: Completion) -> str | None:
+        """Return the final answer of a response, or None if it gives none.
+
+        Args:
+            completion (`str` or `list[dict]`): The response, plain or as messages.
+        """
+        return final_answer(response_text(completion), self._pattern)
+
     def __call__(
         self,
         prompts: Sequence[Any],
@@ -47,7 +55,7 @@ class ExactMatchReward:
         Returns:
             `list[float]`: 0.0 or 1.0 for each response.
         """
-        given = [final_answer(response_text(completion), self._pattern) for completion in completions]
+        given = [self.extract(completion) for completion in completions]
         return [float(g is not None and g.split() == a.split()) for g, a in zip(given, answer, strict=True)]
 
 
@@ -60,11 +68,19 @@ class _VerifiedReward:
         self._threshold = threshold
         self._verifier = GuardedVerifier(target, timeout_seconds)
 
+    def extract(self, completion: Completion) -> str | None:
+        """Return the final answer of a response, or None if it gives none.
+
+        Args:
+            completion (`str` or `list[dict]`): The response, plain or as messages.
+        """
+        return final_answer(response_text(completion), self._pattern)
+
     def _reward(
         self, completions: Sequence[Completion], keys: list[tuple[str, ...]], log_metric: LogMetric | None
     ) -> list[float]:
         """Reward responses; `keys` has what the verifier needs after the answer."""
-        given = [final_answer(response_text(completion), self._pattern) for completion in completions]
+        given = [self.extract(completion) for completion in completions]
         samples = [(g, *key) for g, key in zip(given, keys, strict=True) if g is not None]
         scores, failures = self._verifier(samples)
         if failures:

@@ -124,7 +124,7 @@ def warm_start(
 
 
 def _measured(evaluation: Evaluation) -> dict[str, float]:
-    counts = count_steps(evaluation.responses)
+    counts = count_steps(sample.response for problem in evaluation.problems for sample in problem.samples)
     return {
         "accuracy": evaluation.accuracy,
         "mean_tokens": evaluation.mean_tokens,

@@ -6,41 +6,43 @@ import torch
 from k15_plugins.evaluation.accuracy import evaluate
 
 
+def responses(result):
+    return [sample.response for problem in result.problems for sample in problem.samples]
+
+
 def test_figures_agree_with_the_responses():
     model, tokenizer = tiny.model(), tiny.tiny_tokenizer()
-    seen = {}
+    seen = {"prompts": [], "completions": [], "completion_ids": [], "answer": []}
 
     def reward(prompts, completions, completion_ids, answer, **_):
-        seen.update(prompts=prompts, completions=completions, completion_ids=completion_ids, answer=answer)
+        for name, values in zip(seen, (prompts, completions, completion_ids, answer), strict=True):
+            seen[name] += values
         return tiny.odd_start(completion_ids)
 
     torch.manual_seed(7)
     state = torch.get_rng_state()
     model.train()
-    result = evaluate(model, tokenizer, tiny.problems(10), reward, max_new_tokens=60, batch_size=4, seed=1)
+    options = {"max_new_tokens": 60, "batch_size": 4}
+    result = evaluate(model, tokenizer, tiny.problems(10), reward, seed=1, **options)
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
 
     assert seen["prompts"] == list(tiny.problems(10)["prompt"])
     assert seen["answer"] == list(tiny.problems(10)["answer"])
-    assert (
-        result.responses
-        == seen["completions"]
-        == tokenizer.batch_decode(seen["completion_ids"], skip_special_tokens=True)
-    )
+    decoded = tokenizer.batch_decode(seen["completion_ids"], skip_special_tokens=True)
+    assert responses(result) == seen["completions"] == decoded
     ends = [ids[-1] == tokenizer.eos_token_id for ids in seen["completion_ids"]]
     assert 0 < sum(ends) < 10
-    assert result.truncated_share == 1 - sum(ends) / 10
+    assert result.truncated_share == (10 - sum(ends)) / 10
     assert all(tokenizer.eos_token_id not in ids[:-1] for ids in seen["completion_ids"])
     assert all(len(ids) == 60 for ids, end in zip(seen["completion_ids"], ends, strict=True) if not end)
-    assert result.tokens == [len(ids) for ids in seen["completion_ids"]]
-    assert result.mean_tokens == sum(result.tokens) / 10
-    assert result.right == [ids[0] % 2 == 1 for ids in seen["completion_ids"]]
-    assert result.accuracy == sum(result.right) / 10
+    assert [sample.ids for problem in result.problems for sample in problem.samples] == seen["completion_ids"]
+    assert result.mean_tokens == sum(len(ids) for ids in seen["completion_ids"]) / 10
+    assert result.accuracy == sum(ids[0] % 2 for ids in seen["completion_ids"]) / 10
 
-    again = evaluate(model, tokenizer, tiny.problems(10), reward, max_new_tokens=60, batch_size=4, seed=1)
-    other = evaluate(model, tokenizer, tiny.problems(10), reward, max_new_tokens=60, batch_size=4, seed=2)
-    assert again.responses == result.responses != other.responses
+    again = evaluate(model, tokenizer, tiny.problems(10), tiny.odd_start, seed=1, **options)
+    other = evaluate(model, tokenizer, tiny.problems(10), tiny.odd_start, seed=2, **options)
+    assert responses(again) == responses(result) != responses(other)
 
 
 def test_messages_and_greedy():
@@ -54,5 +56,5 @@ def test_messages_and_greedy():
 
     options = {"max_new_tokens": 12, "temperature": 0.0}
     text = evaluate(model, tokenizer, plain, reward, **options)
-    assert evaluate(model, tokenizer, chat, reward, **options).responses == text.responses
-    assert evaluate(model, tokenizer, plain, reward, seed=9, **options).responses == text.responses
+    assert responses(evaluate(model, tokenizer, chat, reward, **options)) == responses(text)
+    assert responses(evaluate(model, tokenizer, plain, reward, seed=9, **options)) == responses(text)

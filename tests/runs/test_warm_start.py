@@ -91,7 +91,7 @@ def test_the_shipped_weights_are_small_and_are_wrong_as_often_as_they_say():
         * 4
     )
     found = evaluate(model, tokenizer, held_out, right, max_new_tokens=160, batch_size=256, temperature=1.0, seed=0)
-    counts = count_steps(found.responses)
+    counts = count_steps(problem.samples[0].response for problem in found.problems)
     assert found.truncated_share == 0
     assert counts.wrong_steps / counts.steps == pytest.approx(note["p_wrong"], abs=0.05)
     assert counts.checks / counts.steps == pytest.approx(note["p_check"], abs=0.05)
