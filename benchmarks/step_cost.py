@@ -17,8 +17,8 @@ from typing import Any
 
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "step_cost.md"
 ROUNDS = 3
-ITERATIONS = 6
-TOKENS = 96
+ITERATIONS = 4
+TOKENS = 48
 STOCK = "GRPOTrainer"
 ARMS = (STOCK, "GRPOTrainer, beta=0.04", "MirrorDescentTrainer", "MirrorDescentTrainer, beta=0.04")
 
@@ -49,7 +49,7 @@ def train(arm: str, folder: str) -> dict[str, float]:
     model.save_pretrained(folder)
     common: dict[str, Any] = {
         "output_dir": folder,
-        "per_device_train_batch_size": 16,
+        "per_device_train_batch_size": 8,
         "num_generations": 8,
         "max_completion_length": TOKENS,
         "generation_kwargs": {"min_new_tokens": TOKENS},
@@ -101,7 +101,7 @@ def main() -> None:
     lines = [
         "# Step time and peak memory",
         "",
-        f"A random Llama of 31 million weights in float32 on the CPU, 32 rollouts of {TOKENS} tokens and 2 updates "
+        f"A random Llama of 31 million weights in float32 on the CPU, 16 rollouts of {TOKENS} tokens and 2 updates "
         f"an iteration; median of {ITERATIONS - 1} iterations, {ROUNDS} rounds in turns. Ratios are taken within a "
         "round, with their range. Made by `python benchmarks/step_cost.py`.",
         "",
