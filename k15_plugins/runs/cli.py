@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from k15_plugins.runs import folder, keys
-from k15_plugins.runs.launch import Backend, start_job
+from k15_plugins.runs.launch import Backend, hold_lifeline, start_job
 
 CONF = "k15_plugins.conf"
 REFUSED = 2
@@ -37,6 +37,7 @@ OmegaConf.register_new_resolver("k15_folder", _folder, replace=True)
 
 def main() -> None:
     """Run the command line: `recipes/run.py`, `python -m k15_plugins` and the console script `k15`."""
+    hold_lifeline()
     sys.argv[1:] = name_sweep_over_recipes(options_first(sys.argv[1:]))
     refuse_without_recipe(sys.argv[1:])
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"

@@ -3,7 +3,6 @@
 python -m k15_plugins.runs.job RUN_DIR
 """
 
-import os
 import signal
 import sys
 import traceback
@@ -14,7 +13,7 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object
 
 from k15_plugins.runs import folder, keys
-from k15_plugins.runs.launch import hold_lifeline
+from k15_plugins.runs.launch import hold_lifeline, is_first_rank
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 
@@ -39,7 +38,7 @@ def main(run_dir: Path) -> int:
         folder.finish(run_dir, "interrupted", "the run was interrupted")
         return INTERRUPTED
     finally:
-        if _first_rank():
+        if is_first_rank():
             _report(run_dir)
 
 
@@ -60,7 +59,7 @@ def _run(run_dir: Path) -> int:
             return _fail(run_dir, " ".join(str(cause).split()), FAILED)
         folder.finish(run_dir, "failed", f"{type(error).__name__}: {error}")
         raise
-    if _first_rank():
+    if is_first_rank():
         folder.finish(run_dir, "finished")
     return 0
 
@@ -69,10 +68,6 @@ def _fail(run_dir: Path, message: str, code: int) -> int:
     # The launcher prints it, once for all ranks.
     folder.finish(run_dir, "failed", message)
     return code
-
-
-def _first_rank() -> bool:
-    return os.environ.get("RANK", "0") == "0"
 
 
 def _report(run_dir: Path) -> None:

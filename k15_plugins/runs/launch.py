@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 LIFELINE = "K15_LIFELINE"
+_OF_THIS_JOB = ("RANK", "WORLD_", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "ACCELERATE_", "FSDP_")
 
 
 @dataclass(frozen=True)
@@ -90,8 +91,27 @@ class _sigterm_as_interrupt:
             signal.signal(signal.SIGTERM, self.before)
 
 
+def run_apart(command: list[str]) -> int:
+    """Run another command of this package from inside a job; it ends when this process does.
+
+    Args:
+        command (`list[str]`): Program and arguments.
+
+    Returns:
+        `int`: The exit code.
+    """
+    # It must not take itself for a rank of this job.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THIS_JOB)}
+    with subprocess.Popen(command, env=environment | {LIFELINE: "1"}, stdin=subprocess.PIPE) as child:
+        try:
+            return child.wait()
+        except KeyboardInterrupt:
+            child.send_signal(signal.SIGTERM)
+            raise
+
+
 def hold_lifeline() -> None:
-    """In a job: end at once when the process that started it is gone, killed with -9 for instance."""
+    """In a job, or a command that a job runs: end at once when the process that started it is gone, killed with -9 for instance."""
     if os.environ.pop(LIFELINE, None) is None:
         return
 
@@ -101,3 +121,8 @@ def hold_lifeline() -> None:
         os._exit(1)
 
     threading.Thread(target=wait_for_the_end, daemon=True).start()
+
+
+def is_first_rank() -> bool:
+    """Tell whether this process of a job writes what is written once."""
+    return os.environ.get("RANK", "0") == "0"

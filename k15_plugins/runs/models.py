@@ -1,7 +1,6 @@
 """The language models of the `model` group, each with its tokenizer."""
 
 import os
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,11 +9,10 @@ from typing import Any
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from k15_plugins.runs import folder
+from k15_plugins.runs.launch import run_apart
 
 TINY = Path(__file__).parents[1] / "assets" / "tiny_reasoner"
 _SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-_OF_THIS_JOB = ("RANK", "WORLD_", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "ACCELERATE_", "FSDP_")
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
 
@@ -94,8 +92,6 @@ def _made_tiny() -> Path:
         if not (cache / folder.MODEL / "model.safetensors").exists():
             print(f"k15: the weights of model=tiny are not shipped here; making them once in {cache}", flush=True)
             command = [sys.executable, "-m", "k15_plugins", "+recipe=warm_start", f"hydra.run.dir={cache}"]
-            # A run of its own, which must not take itself for a rank of this one.
-            own = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THIS_JOB)}
-            if subprocess.run(command, stdin=subprocess.DEVNULL, env=own).returncode:
+            if run_apart(command):
                 raise ValueError(f"model=tiny could not be made; see {cache}, remove it and try again.")
     return cache / folder.MODEL

@@ -2,19 +2,20 @@
 
 import inspect
 import json
-import os
 import warnings
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import get_object, instantiate
+from hydra.utils import get_object
 from transformers import PrinterCallback, ProgressCallback, set_seed
 from transformers.utils import logging
 
 from k15_plugins.report.history import METRICS
 from k15_plugins.report.recorder import RunRecorder
 from k15_plugins.runs import folder
+from k15_plugins.runs.build import build
 from k15_plugins.runs.devices import RefuseUnsharded, set_up_devices, wants_fsdp
+from k15_plugins.runs.launch import is_first_rank
 from k15_plugins.trainers.checkpoint import check_checkpoint, is_half
 
 
@@ -28,7 +29,7 @@ def reinforce(config: dict[str, Any], run_dir: Path) -> None:
     Raises:
         ValueError: If a checkpoint is damaged, or a part of the config is out of range.
     """
-    _quiet()
+    quiet()
     checkpoint = checkpoint_to_resume(run_dir)
     trainer = build_trainer(config, run_dir)
     if trainer.accelerator.is_main_process and config["resume"] is not None:
@@ -112,17 +113,6 @@ def build_sampler(node: dict[str, Any], levels: list[int], seed: int) -> Any:
     return build(node, **{key: value for key, value in known.items() if key in takes})
 
 
-def build(node: dict[str, Any], **given: Any) -> Any:
-    """Build what a node describes, from plain dicts and lists (TRL writes its arguments as JSON).
-
-    Args:
-        node (`dict[str, Any]`): A node with `_target_`.
-        **given: Arguments that no config knows; one that the node has wins.
-    """
-    make = instantiate({**node, "_partial_": True}, _convert_="all")
-    return make(**{key: value for key, value in given.items() if key not in node})
-
-
 def warm_start(config: dict[str, Any], run_dir: Path, train: dict[str, Any]) -> None:
     """Train a model on written chains of thought before reinforcement learning (paper 2.2).
 
@@ -131,7 +121,7 @@ def warm_start(config: dict[str, Any], run_dir: Path, train: dict[str, Any]) -> 
         run_dir (`Path`): The run's folder; takes the figures before (step 0) and after (step 1), and the model.
         train (`dict[str, Any]`): Node of `k15_plugins.runs.warm_start.warm_start`, its `sft` one of `SFTConfig`.
     """
-    _quiet()
+    quiet()
     set_up_devices()
     set_seed(config["seed"])
     problems = build(config["task"])
@@ -147,12 +137,12 @@ def warm_start(config: dict[str, Any], run_dir: Path, train: dict[str, Any]) -> 
         sft={key: value for key, value in train["sft"].items() if key != "_target_"},
         **{key: value for key, value in train.items() if key not in ("_target_", "sft")},
     )
-    if os.environ.get("RANK", "0") == "0":
+    if is_first_rank():
         lines = [{"step": step, "iteration": 0, **result[when]} for step, when in enumerate(("before", "after"))]
         (run_dir / METRICS).write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def _quiet() -> None:
+def quiet() -> None:
     """Leave the terminal to the run's own figures."""
     logging.disable_progress_bar()
     # TRL's defaults and torch's loader cause these; no config of ours can answer them.

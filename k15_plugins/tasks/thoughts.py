@@ -15,6 +15,7 @@ import random
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from k15_plugins.tasks.entries import load_entry
 
@@ -83,7 +84,7 @@ def write_thoughts(expression: str, rng: random.Random, p_wrong: float, p_check:
 
 def thought_rows(
     problems: Iterable[dict], p_wrong: float, p_check: float, clean_share: float, seed: int, size: int
-) -> Iterator[dict[str, str]]:
+) -> Iterator[dict[str, Any]]:
     """Write training rows for a warm start: problem after problem, round and round, a new trace each time.
 
     Args:
@@ -95,8 +96,8 @@ def thought_rows(
         size (`int`): Number of rows.
 
     Yields:
-        `dict[str, str]`: `prompt` and `completion`, TRL's prompt-completion format. The completion begins with a
-        space, so that the two join to one text.
+        `dict`: `prompt` and `completion`, TRL's prompt-completion format. To a plain prompt the completion begins with
+        a space, so that the two join to one text; to messages it is a message.
     """
     rng = random.Random(seed)
     pairs = [(row["prompt"], load_entry(row["entry"])["metadata"]["expression"]) for row in problems]
@@ -105,7 +106,12 @@ def thought_rows(
             rng.shuffle(pairs)
         prompt, expression = pairs[index % len(pairs)]
         p_here = 0.0 if index < clean_share * size else p_wrong
-        yield {"prompt": prompt, "completion": " " + write_thoughts(expression, rng, p_here, p_check)}
+        text = write_thoughts(expression, rng, p_here, p_check)
+        conversational = not isinstance(prompt, str)
+        yield {
+            "prompt": prompt,
+            "completion": [{"role": "assistant", "content": text}] if conversational else f" {text}",
+        }
 
 
 def final_answer(response: str) -> str | None:

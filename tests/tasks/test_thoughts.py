@@ -69,6 +69,14 @@ def test_rows_go_round_the_problems_with_a_new_trace_each_time_and_follow_the_se
     assert rows != list(thought_rows(problems, p_wrong=0.5, p_check=0.5, clean_share=0.0, seed=6, size=20))
 
 
+def test_rows_for_messages_complete_them_by_a_message():
+    prompt = [{"role": "user", "content": "What is 4 + 3 - 2?"}]
+    options = {"p_wrong": 0.0, "p_check": 0.0, "clean_share": 0.0, "seed": 5, "size": 1}
+    (row,) = thought_rows([problem("4 + 3 - 2") | {"prompt": prompt}], **options)
+    assert row["prompt"] == prompt
+    assert row["completion"] == [{"role": "assistant", "content": "4 + 3 is 7 . 7 - 2 is 5 . answer 5"}]
+
+
 def test_the_first_rows_are_clean():
     rows = list(thought_rows([problem("4 + 3 - 2")], p_wrong=1.0, p_check=0.5, clean_share=0.3, seed=5, size=20))
     wrong = [count_steps([row["completion"]]).wrong_steps for row in rows]

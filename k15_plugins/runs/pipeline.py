@@ -1,0 +1,117 @@
+"""Several recipes one after the other, each in a folder of its own, as `make` would run them: only what is out of date."""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from k15_plugins.runs import folder
+from k15_plugins.runs.launch import run_apart
+
+STEP = "step.json"
+_REFERENCE = re.compile(r"@(\w+)(/[\w./-]*)?")
+
+
+def run_pipeline(
+    config: dict[str, Any], run_dir: Path, steps: dict[str, list[str]], given: dict[str, str] | None = None
+) -> None:
+    """Run the steps that have no finished result for the same command on the same inputs.
+
+    A step is a command of `k15`. `@NAME` in it stands for the folder of an earlier step, `@NAME/model` for the model
+    that the step leaves; these folders are its inputs. A step that a kill has stopped goes on; the folder of one whose
+    command or inputs have changed is kept beside the new one, under a number.
+
+    Args:
+        config (`dict[str, Any]`): The resolved config.
+        run_dir (`Path`): The pipeline's folder; each step has the folder of its name there.
+        steps (`dict[str, list[str]]`): Name of a step to the words of its command; null leaves a step out.
+        given (`dict[str, str]`, *optional*): Name of a step to the folder of a model to take instead of running it.
+
+    Raises:
+        ValueError: If a step refers to one that does not come before it, a given model is missing, or a step fails.
+    """
+    given = given or {}
+    steps = {name: words for name, words in steps.items() if words is not None}
+    check_steps(steps, given)
+    names = [name for name in steps if name not in given]
+    for number, name in enumerate(names, start=1):
+        place = run_dir / name
+        words = [_filled(word, run_dir, given) for word in steps[name]]
+        inputs = _inputs(steps[name], run_dir, given)
+        state = {"command": words, "inputs": {str(path): fingerprint(path) for path in inputs}}
+        told = f"k15: step {number} of {len(names)}, {name}"
+        if (place / STEP).exists() and json.loads((place / STEP).read_text()) != state:
+            print(
+                f"{told}: its command or inputs have changed; the old folder is {_move_away(place).name}", flush=True
+            )
+        if (place / folder.STATUS).exists() and folder.read_status(place)["state"] == "finished":
+            print(f"{told}: nothing has changed since it finished", flush=True)
+            continue
+        place.mkdir(parents=True, exist_ok=True)
+        (place / STEP).write_text(json.dumps(state, indent=1))
+        begun = (place / folder.CONFIG).exists()
+        print(f"{told}{', going on' if begun else ''}: k15 {' '.join(words)}", flush=True)
+        where = f"resume={place}" if begun else f"hydra.run.dir={place}"
+        command = [sys.executable, "-m", "k15_plugins", *words, where]
+        if run_apart(command):
+            error = folder.read_status(place)["error"] if (place / folder.STATUS).exists() else "it was refused"
+            raise ValueError(f"step {name} failed: {error} (its folder: {place}).")
+
+
+def check_steps(steps: dict[str, list[str]], given: dict[str, str]) -> None:
+    """Refuse a pipeline that could not run to its end.
+
+    Args:
+        steps (`dict[str, list[str]]`): Name of a step to the words of its command.
+        given (`dict[str, str]`): Name of a step to the folder of a model to take instead.
+
+    Raises:
+        ValueError: Naming the step and the cure.
+    """
+    for name, path in given.items():
+        if name not in steps:
+            raise ValueError(f"stage.given.{name} is no step; take one of {', '.join(steps)}.")
+        if not Path(path).is_dir():
+            raise ValueError(f"stage.given.{name}={path} does not exist; give the folder of a model.")
+    known: list[str] = []
+    for name, words in steps.items():
+        for match in _REFERENCE.finditer(" ".join(words)):
+            if match[1] not in known:
+                raise ValueError(f"stage.steps.{name} refers to @{match[1]}, which is no earlier step; it may refer to "
+                                 f"{', '.join(known) or 'none'}.")  # fmt: skip
+            if match[1] in given and name not in given and match[2] != f"/{folder.MODEL}":
+                raise ValueError(
+                    f"stage.given.{match[1]} is a model only, and step {name} needs {match[0]}; "
+                    f"let step {match[1]} run, or give {name} as well."
+                )
+        known.append(name)
+
+
+def fingerprint(path: Path) -> dict[str, list[int]]:
+    """Tell the state of a folder's files without reading them: name to size in bytes and time of change in ns.
+
+    Args:
+        path (`Path`): File or folder.
+    """
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    return {str(file.relative_to(path)): [file.stat().st_size, file.stat().st_mtime_ns] for file in files}
+
+
+def _filled(word: str, run_dir: Path, given: dict[str, str]) -> str:
+    return _REFERENCE.sub(lambda match: str(_place(match, run_dir, given)), word)
+
+
+def _inputs(words: list[str], run_dir: Path, given: dict[str, str]) -> list[Path]:
+    return [_place(match, run_dir, given) for match in _REFERENCE.finditer(" ".join(words))]
+
+
+def _place(match: re.Match[str], run_dir: Path, given: dict[str, str]) -> Path:
+    return Path(given[match[1]]) if match[1] in given else Path(f"{run_dir / match[1]}{match[2] or ''}")
+
+
+def _move_away(place: Path) -> Path:
+    number = 1
+    while (old := place.with_name(f"{place.name}.old{number}")).exists():
+        number += 1
+    return place.rename(old)
