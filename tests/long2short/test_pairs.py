@@ -1,0 +1,125 @@
+"""The rules of preference pairs, on samples made by hand and for any samples."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from k15_plugins.long2short.pairs import preference_pairs
+from k15_plugins.long2short.shortest import shortest_correct
+from long2short.cases import problem, problems, sample
+
+
+def lengths(pairs):
+    return [(pair["kind"], pair["chosen_tokens"], pair["rejected_tokens"]) for pair in pairs]
+
+
+def test_both_kinds_in_turn_the_longest_first():
+    group = problem(
+        sample(4, True),
+        sample(5, True),  # right, but not 1.5 times as long
+        sample(6, True),
+        sample(9, True),
+        sample(4, False),  # wrong, but not longer
+        sample(7, False),
+        sample(8, False),
+        sample(3, False),
+    )
+    everything = [("wrong", 4, 8), ("long", 4, 9), ("wrong", 4, 7), ("long", 4, 6)]
+    for number in range(1, 6):
+        assert lengths(preference_pairs([group], pairs_per_problem=number)) == everything[:number]
+    assert lengths(preference_pairs([group], ratio=1.25, pairs_per_problem=9))[-1] == ("long", 4, 5)
+
+
+def test_ties_go_to_the_first_and_equal_responses_count_once():
+    group = problem(
+        sample(3, True, mark=1), sample(3, True, mark=2), sample(8, False, mark=3), sample(8, False, mark=4),
+        sample(8, False, mark=3),
+    )  # fmt: skip
+    pairs = preference_pairs([group], pairs_per_problem=9)
+    assert [(pair["chosen_ids"][0], pair["rejected_ids"][0]) for pair in pairs] == [(1, 3), (1, 4)]
+
+
+def test_a_response_that_was_cut_off_is_never_chosen_and_stands_as_it_is_when_rejected():
+    group = problem(sample(2, True, truncated=True), sample(4, True), sample(9, False, truncated=True, mark=7))
+    (pair,) = preference_pairs([group])
+    assert pair["chosen_ids"] == group.samples[1].ids
+    assert pair["rejected_ids"] == group.samples[2].ids
+    assert (pair["prompt"], pair["chosen"]) == ("prompt 0", "response 0 of 4")
+    assert pair["prompt_ids"] == [1, 2, 0]
+
+
+def test_messages_are_answered_by_messages():
+    group = problem(sample(4, True), sample(9, False))
+    chat = type(group)(**{**vars(group), "prompt": [{"role": "user", "content": "?"}]})
+    (pair,) = preference_pairs([chat])
+    assert pair["rejected"] == [{"role": "assistant", "content": "response 0 of 9"}]
+
+
+@given(problems, st.floats(1.01, 4), st.integers(1, 9))
+def test_every_pair_keeps_its_rule(given_problems, ratio, pairs_per_problem):
+    pairs = preference_pairs(given_problems, ratio=ratio, pairs_per_problem=pairs_per_problem)
+    by_problem = {each.problem: each for each in given_problems}
+    for pair in pairs:
+        group = by_problem[pair["problem"]].samples
+        assert pair["chosen_ids"] == shortest_correct(group).ids
+        rejected = [one for one in group if one.ids == pair["rejected_ids"]]
+        if pair["kind"] == "wrong":
+            assert any(not one.right for one in rejected)
+            assert pair["rejected_tokens"] > pair["chosen_tokens"]
+        else:
+            assert any(one.right for one in rejected)
+            assert pair["rejected_tokens"] >= ratio * pair["chosen_tokens"]
+    for number in by_problem:
+        own = [tuple(pair["rejected_ids"]) for pair in pairs if pair["problem"] == number]
+        assert len(own) == len(set(own)) <= pairs_per_problem
+
+
+@given(problems, st.floats(1.01, 2), st.floats(2, 4))
+def test_a_larger_ratio_only_takes_pairs_away(given_problems, small, large):
+    def found(ratio):
+        pairs = preference_pairs(given_problems, ratio=ratio, pairs_per_problem=99)
+        return {(pair["problem"], pair["kind"], *pair["rejected_ids"]) for pair in pairs}
+
+    assert found(large) <= found(small)
+
+
+@given(problems, st.randoms(use_true_random=False))
+def test_the_order_of_the_samples_changes_only_ties(given_problems, rng):
+    def shuffled(each):
+        return problem(*rng.sample(each.samples, len(each.samples)), number=each.problem)
+
+    before = preference_pairs(given_problems)
+    after = preference_pairs([shuffled(each) for each in given_problems])
+    if all(len({tuple(one.ids) for one in each.samples}) == len(each.samples) for each in given_problems):
+        assert lengths(before) == lengths(after)
+
+
+@given(problems, st.floats(0, 1), st.integers(0, 3))
+def test_the_balance_leaves_out_one_kind_only(given_problems, share, seed):
+    everything = preference_pairs(given_problems)
+    kept = preference_pairs(given_problems, wrong_share=share, seed=seed)
+    places = [everything.index(pair) for pair in kept]
+    assert places == sorted(places)
+
+    def count(pairs, kind):
+        return sum(pair["kind"] == kind for pair in pairs)
+
+    wrong, long = count(kept, "wrong"), count(kept, "long")
+    assert wrong == count(everything, "wrong") or long == count(everything, "long")
+    if wrong + long:
+        # As near as whole pairs allow.
+        assert abs(wrong - share * (wrong + long)) <= 1
+    assert kept == preference_pairs(given_problems, wrong_share=share, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ratio": 1.0}, "ratio=1.0 would reject"),
+        ({"pairs_per_problem": 0}, "pairs_per_problem=0 gives no pairs"),
+        ({"wrong_share": 1.5}, "wrong_share=1.5 is no share"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        preference_pairs([], **options)
