@@ -1,0 +1,230 @@
+"""What samples say about a model: pass@1, pass@k, majority vote, tokens, with intervals; and two models compared.
+
+The unit of all intervals and tests is the problem: samples of one problem are not independent of each other.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from math import comb
+from typing import Any
+
+import numpy as np
+
+from k15_plugins.samples import SampledProblem
+
+Summary = dict[str, Any]
+_PERCENTILES = (5, 25, 50, 75, 95)
+_CHUNK = 5_000_000  # problems drawn at once; more would only take memory
+
+
+def summarize(
+    problems: list[SampledProblem], *, ks: Sequence[int] = (1, 2, 4, 8, 16), resamples: int = 2000, seed: int = 0
+) -> Summary:
+    """Return the figures of a model, for all problems, for each task, and for each level of each task.
+
+    Args:
+        problems (`list[SampledProblem]`): Problems, all with the same number of samples.
+        ks (`Sequence[int]`): Which pass@k; those above the number of samples are left out.
+        resamples (`int`): Resamples of the bootstrap.
+        seed (`int`): Seed of the bootstrap.
+
+    Returns:
+        `dict`: `all`, `tasks` (by task) and `levels` (by task, then level), each with `problems`, `samples` (of a
+        problem), `accuracy` (pass@1) and `tokens` with their 95 % intervals (`accuracy_interval`, `tokens_interval`),
+        `pass_at` (by k), `majority` (None if no final answers were extracted), `tokens_percentiles`, `tokens_max` and
+        `truncated`. JSON-ready.
+
+    Raises:
+        ValueError: If there are no problems, or they differ in their number of samples.
+    """
+    if not problems:
+        raise ValueError("there are no problems to summarize; sample some.")
+    numbers = {len(problem.samples) for problem in problems}
+    if len(numbers) > 1:
+        raise ValueError(f"problems have {min(numbers)} to {max(numbers)} samples; sample all equally often.")
+    tasks: dict[str, list[SampledProblem]] = defaultdict(list)
+    levels: dict[str, dict[str, list[SampledProblem]]] = defaultdict(lambda: defaultdict(list))
+    for problem in problems:
+        tasks[problem.task].append(problem)
+        levels[problem.task][str(problem.level)].append(problem)
+
+    def figures(some: list[SampledProblem]) -> Summary:
+        return _figures(some, ks, resamples, np.random.default_rng(seed))
+
+    return {
+        "all": figures(problems),
+        "tasks": {task: figures(tasks[task]) for task in sorted(tasks)},
+        "levels": {
+            task: {level: figures(levels[task][level]) for level in sorted(levels[task], key=int)}
+            for task in sorted(levels)
+        },
+    }
+
+
+def _figures(problems: list[SampledProblem], ks: Sequence[int], resamples: int, rng: np.random.Generator) -> Summary:
+    right_PN = np.array([[sample.right for sample in problem.samples] for problem in problems])
+    tokens_PN = np.array([[sample.tokens for sample in problem.samples] for problem in problems])
+    number = right_PN.shape[1]
+    right_P = right_PN.sum(axis=1)
+    accuracy_interval, tokens_interval = bootstrap_intervals(
+        np.stack([right_PN.mean(axis=1), tokens_PN.mean(axis=1)], axis=1), resamples, rng
+    )
+    votes = [majority_vote(problem) for problem in problems]
+    return {
+        "problems": len(problems),
+        "samples": number,
+        "accuracy": float(right_PN.mean()),
+        "accuracy_interval": accuracy_interval,
+        "pass_at": {
+            str(k): float(np.mean([pass_at_k(number, int(c), k) for c in right_P])) for k in ks if k <= number
+        },
+        "majority": None if all(vote is None for vote in votes) else float(np.mean([vote or 0.0 for vote in votes])),
+        "tokens": float(tokens_PN.mean()),
+        "tokens_interval": tokens_interval,
+        "tokens_percentiles": {str(p): float(np.percentile(tokens_PN, p)) for p in _PERCENTILES},
+        "tokens_max": int(tokens_PN.max()),
+        "truncated": float(np.mean([sample.truncated for problem in problems for sample in problem.samples])),
+    }
+
+
+def pass_at_k(samples: int, right: int, k: int) -> float:
+    """Return the probability that at least one of k samples, drawn without replacement, is right: 1 - C(n-c,k)/C(n,k).
+
+    Args:
+        samples (`int`): n, the samples of a problem.
+        right (`int`): c, how many of them are right.
+        k (`int`): At most n.
+    """
+    return 1.0 - comb(samples - right, k) / comb(samples, k)
+
+
+def majority_vote(problem: SampledProblem) -> float | None:
+    """Return whether the most frequent final answer of a problem is right; between equally frequent ones, the mean.
+
+    Args:
+        problem (`SampledProblem`): Its samples vote with their `answer`; one without an answer does not vote.
+
+    Returns:
+        `float` or `None`: In [0, 1]; None if nobody votes.
+    """
+    votes: dict[str, list[bool]] = defaultdict(list)
+    for sample in problem.samples:
+        if sample.answer is not None:
+            votes[sample.answer].append(sample.right)
+    if not votes:
+        return None
+    most = max(len(verdicts) for verdicts in votes.values())
+    return float(np.mean([np.mean(verdicts) for verdicts in votes.values() if len(verdicts) == most]))
+
+
+def bootstrap_intervals(values_PV: np.ndarray, resamples: int, rng: np.random.Generator) -> list[list[float]]:
+    """Return the 95 % percentile bootstrap interval of the mean over problems, for each of some figures.
+
+    Args:
+        values_PV (`np.ndarray`): Figures of each problem (P problems, V figures).
+        resamples (`int`): Number of resamples.
+        rng (`np.random.Generator`): Draws the resamples.
+
+    Returns:
+        `list[list[float]]`: Lower and upper end for each figure.
+    """
+    size = len(values_PV)
+    columns = np.ascontiguousarray(values_PV.T)
+    means = []
+    for start in range(0, resamples, chunk := max(1, _CHUNK // size)):
+        drawn_RP = rng.integers(0, size, size=(min(chunk, resamples - start), size), dtype=np.int32)
+        means.append(np.stack([column_P[drawn_RP].mean(axis=1) for column_P in columns], axis=1))
+    means_RV = np.concatenate(means)
+    return np.percentile(means_RV, [2.5, 97.5], axis=0).T.tolist()
+
+
+def compare(
+    ours: list[SampledProblem], theirs: list[SampledProblem], *, resamples: int = 10_000, seed: int = 0
+) -> dict[str, Any]:
+    """Compare two models on the same problems: paired differences, their intervals, and a paired test.
+
+    The test flips the sign of each problem's difference at random (a permutation test, which assumes no distribution
+    and takes any number of samples a problem).
+
+    Args:
+        ours (`list[SampledProblem]`): Problems sampled from one model.
+        theirs (`list[SampledProblem]`): The same problems sampled from another.
+        resamples (`int`): Resamples of the bootstrap, and sign flips.
+        seed (`int`): Seed of both.
+
+    Returns:
+        `dict`: `accuracy` and `tokens`, ours minus theirs, each with `difference`, `interval` (95 %) and `p_value`
+        (two-sided).
+
+    Raises:
+        ValueError: If the problems are not the same.
+    """
+    pairs = list(zip(ours, theirs, strict=False))
+    if len(ours) != len(theirs) or any(a.prompt != b.prompt for a, b in pairs):
+        raise ValueError("the two results are not of the same problems; measure both on one task with one seed.")
+    differences_PV = np.array(
+        [
+            [
+                np.mean([sample.right for sample in a.samples]) - np.mean([sample.right for sample in b.samples]),
+                np.mean([sample.tokens for sample in a.samples]) - np.mean([sample.tokens for sample in b.samples]),
+            ]
+            for a, b in pairs
+        ]
+    )
+    rng = np.random.default_rng(seed)
+    intervals = bootstrap_intervals(differences_PV, resamples, rng)
+    return {
+        name: {
+            "difference": float(differences_P.mean()),
+            "interval": interval,
+            "p_value": sign_flip_p_value(differences_P, resamples, rng),
+        }
+        for name, differences_P, interval in zip(("accuracy", "tokens"), differences_PV.T, intervals, strict=True)
+    }
+
+
+def sign_flip_p_value(differences_P: np.ndarray, flips: int, rng: np.random.Generator) -> float:
+    """Return the two-sided p-value of a mean difference of 0 by random sign flips, the observed one counted in.
+
+    Args:
+        differences_P (`np.ndarray`): Difference of each problem.
+        flips (`int`): Number of random flips.
+        rng (`np.random.Generator`): Draws the signs.
+    """
+    nonzero = differences_P[differences_P != 0]
+    if not len(nonzero):
+        return 1.0
+    signs_RP = rng.integers(0, 2, size=(flips, len(nonzero)), dtype=np.int8) * 2 - 1
+    # Rounding must not make a flip differ from the observed sum that it equals.
+    at_least = np.abs(signs_RP @ nonzero) >= np.abs(nonzero.sum()) - 1e-9
+    return float((at_least.sum() + 1) / (flips + 1))
+
+
+def table(summaries: dict[str, Summary], comparisons: dict[str, dict[str, Any]] | None = None) -> str:
+    """Write the figures of some models as a Markdown table.
+
+    Args:
+        summaries (`dict`): Name of a model to what `summarize` returned.
+        comparisons (`dict`, *optional*): Name of a model to what `compare` with the first one returned.
+    """
+    ks = [k for k in next(iter(summaries.values()))["all"]["pass_at"] if k != "1"]
+    head = ["model", "accuracy (pass@1)", *(f"pass@{k}" for k in ks), "majority", "tokens", "truncated"]
+    head += ["accuracy against the first", "tokens against the first"] if comparisons else []
+    rows = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for name, summary in summaries.items():
+        of = summary["all"]
+        low, high = of["accuracy_interval"]
+        fewest, most = of["tokens_interval"]
+        cells = [name, f"{of['accuracy']:.3f} [{low:.3f}, {high:.3f}]", *(f"{of['pass_at'][k]:.3f}" for k in ks)]
+        cells += ["-" if of["majority"] is None else f"{of['majority']:.3f}"]
+        cells += [f"{of['tokens']:.1f} [{fewest:.1f}, {most:.1f}]", f"{of['truncated']:.3f}"]
+        if comparisons:
+            cells += [_change(comparisons[name][key], digits) if name in comparisons else "-"
+                      for key, digits in (("accuracy", 3), ("tokens", 1))]  # fmt: skip
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def _change(of: dict[str, Any], digits: int) -> str:
+    low, high = of["interval"]
+    return f"{of['difference']:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}], p {of['p_value']:.2g}"
