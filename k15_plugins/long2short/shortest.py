@@ -6,7 +6,7 @@ from k15_plugins.samples import Sample, SampledProblem
 
 
 def shortest_correct(samples: list[Sample]) -> Sample | None:
-    """Return the right response with the fewest tokens; of equals the one that was sampled first; None if none is right.
+    """Return the right response with the fewest tokens, of equals the one sampled first; None if none is right.
 
     A response that was cut off is never taken, whatever its verdict: a model must not learn to stop there.
 
@@ -27,8 +27,8 @@ def shortest_rows(problems: list[SampledProblem]) -> tuple[list[dict[str, Any]],
         problems (`list[SampledProblem]`): Problems with their samples.
 
     Returns:
-        `tuple[list[dict], list[int]]`: Rows with `input_ids`, and `labels` that are -100 on the prompt; and the problems
-        without a right response, which have no row.
+        `tuple[list[dict], list[int]]`: Rows with `input_ids`, and `labels` that are -100 on the prompt; and the
+        problems without a right response, which have no row.
     """
     rows, unsolved = [], []
     for problem in problems:

@@ -3,10 +3,10 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from long2short.cases import problem, problems, sample
 
 from k15_plugins.long2short.pairs import preference_pairs
 from k15_plugins.long2short.shortest import shortest_correct
-from long2short.cases import problem, problems, sample
 
 
 def lengths(pairs):

@@ -3,10 +3,10 @@
 import tiny
 from datasets import Dataset
 from hypothesis import given
+from long2short.cases import problem, problems, sample
 from trl import SFTConfig, SFTTrainer
 
 from k15_plugins.long2short.shortest import shortest_correct, shortest_rows
-from long2short.cases import problem, problems, sample
 
 
 def test_the_shortest_right_response_that_ended_is_taken():

@@ -1,0 +1,303 @@
+"""Model merging: the weighted average of the weights of several models (paper 2.4), piece by piece from disk to disk.
+
+A piece of a tensor is all that is in memory, whatever the size of the model. Nothing but numpy is imported, because
+torch alone would take more memory than the merge.
+"""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm.auto import tqdm
+
+_PIECE = 2**21  # elements
+_KEPT = (
+    "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*",
+    "merges.txt", "*.model", "chat_template*", "*processor_config.json", "model.safetensors.index.json", "*.py",
+)  # fmt: skip
+# What may differ between models that can be averaged: notes, the type of the weights, and whether the output layer
+# is stored, which is looked at tensor by tensor.
+_NOTES = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache", "tie_word_embeddings"}
+_WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
+_OUTPUT = "lm_head.weight"
+_INPUTS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight")
+
+
+class Tensor(NamedTuple):
+    """Where a tensor lies: its file, first byte and bytes there, its type in safetensors' words, its shape."""
+
+    file: Path
+    start: int
+    size: int
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def merge_checkpoints(
+    checkpoints: Sequence[str | Path], output_dir: str | Path, weights: Sequence[float] | None = None
+) -> Path:
+    """Average the weights of models of one architecture (paper 2.4; there of two, with equal weights).
+
+    The result has the first model's types, shards, config and tokenizer; sums are taken in float32 (float64 for
+    float64). Adapters of LoRA are merged by `merge_adapters`. It is written aside and renamed when it is complete: a
+    kill leaves no half model.
+
+    Args:
+        checkpoints (`Sequence`): Folders of models in transformers' form with safetensors, two or more.
+        output_dir (`str` or `Path`): Folder of the result; must be new or empty.
+        weights (`Sequence[float]`, *optional*): Weight of each model; they sum to 1. Equal by default.
+
+    Returns:
+        `Path`: `output_dir`.
+
+    Raises:
+        ValueError: If models, weights or the output folder do not fit; it names the first difference.
+    """
+    folders = [Path(checkpoint) for checkpoint in checkpoints]
+    output = Path(output_dir)
+    weights = check_request(folders, output, weights)
+    are_adapters = [(folder / "adapter_config.json").exists() for folder in folders]
+    if any(are_adapters):
+        from k15_plugins.long2short.merge_adapters import merge_adapters
+
+        if not all(are_adapters):
+            one, other = folders[are_adapters.index(True)], folders[are_adapters.index(False)]
+            raise ValueError(f"{one} is an adapter and {other} a whole model; merge the adapter into its model first.")
+        return merge_adapters(folders, output, weights)
+    _check_configs(folders)
+    _check_tokenizers(folders)
+    sources = _align([read_layout(folder) for folder in folders], folders)
+    with half_folder(output) as half:
+        for pattern in _KEPT:
+            for file in folders[0].glob(pattern):
+                shutil.copy2(file, half / file.name)
+        total = sum(tensors[0].size for tensors in sources.values())
+        with tqdm(total=total, unit="B", unit_scale=True, desc="merging", disable=None) as bar:
+            for shard in sorted({tensors[0].file for tensors in sources.values()}):
+                own = [(name, tensors) for name, tensors in sources.items() if tensors[0].file == shard]
+                _write_shard(shard, half / shard.name, own, weights, bar)
+    return output
+
+
+def check_request(folders: Sequence[Path], output: Path, weights: Sequence[float] | None) -> list[float]:
+    """Check what needs no look into the models, and return the weights.
+
+    Args:
+        folders (`Sequence[Path]`): Folders of models.
+        output (`Path`): Folder of the result.
+        weights (`Sequence[float]`, *optional*): Weight of each model.
+
+    Raises:
+        ValueError: If a number is out of its range, a folder is missing, or `output` is not empty.
+    """
+    if len(folders) < 2:
+        raise ValueError(f"checkpoints has {len(folders)} model; an average needs two or more.")
+    for folder in folders:
+        if not folder.is_dir():
+            raise ValueError(f"checkpoints: {folder} does not exist; give folders of models.")
+    weights = [1 / len(folders)] * len(folders) if weights is None else list(weights)
+    if len(weights) != len(folders):
+        raise ValueError(f"weights has {len(weights)} numbers for {len(folders)} checkpoints; give one for each.")
+    if not all(math.isfinite(weight) for weight in weights) or abs(sum(weights) - 1) > 1e-6:
+        raise ValueError(f"weights={weights} sum to {sum(weights):g}; they have to sum to 1.")
+    if output.exists() and any(output.iterdir()):
+        raise ValueError(f"output_dir={output} is not empty; give a new folder.")
+    return weights
+
+
+class half_folder:
+    """A folder beside the wanted one, which takes its place when all has gone well.
+
+    Args:
+        output (`Path`): The wanted folder.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self.half = output.with_name(f".{output.name}.half")
+
+    def __enter__(self) -> Path:
+        shutil.rmtree(self.half, ignore_errors=True)  # of a merge that was killed
+        self.half.mkdir(parents=True)
+        return self.half
+
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error is None:
+            os.replace(self.half, self.output)
+        else:
+            shutil.rmtree(self.half)
+
+
+def read_layout(folder: Path) -> dict[str, Tensor]:
+    """Read which tensors a model has and where they lie.
+
+    Args:
+        folder (`Path`): Folder of a model, with one safetensors file or with shards and their index.
+
+    Raises:
+        ValueError: If there are no such files, or one holds a type that cannot be averaged.
+    """
+    index = folder / "model.safetensors.index.json"
+    names = (
+        sorted(set(json.loads(index.read_text())["weight_map"].values())) if index.exists() else ["model.safetensors"]
+    )
+    layout: dict[str, Tensor] = {}
+    for name in names:
+        file = folder / name
+        if not file.is_file():
+            raise ValueError(f"{folder} has no {name}; give the folder of a model with safetensors.")
+        header, start = _read_header(file)
+        for tensor, entry in header.items():
+            if tensor != "__metadata__":
+                if entry["dtype"].startswith("F8"):
+                    raise ValueError(
+                        f"{file}: {tensor} has the type {entry['dtype']}; convert the model to BF16 first."
+                    )
+                first, end = entry["data_offsets"]
+                layout[tensor] = Tensor(file, start + first, end - first, entry["dtype"], tuple(entry["shape"]))
+    return layout
+
+
+def _read_header(file: Path) -> tuple[dict[str, Any], int]:
+    """Return the header of a safetensors file and the place of the first byte after it."""
+    with file.open("rb") as content:
+        length = int.from_bytes(content.read(8), "little")
+        return json.loads(content.read(length)), 8 + length
+
+
+def _align(layouts: list[dict[str, Tensor]], folders: list[Path]) -> dict[str, list[Tensor]]:
+    """Give each tensor of the first model its counterparts in the others."""
+    first = layouts[0]
+    sources: dict[str, list[Tensor]] = {name: [tensor] for name, tensor in first.items()}
+    for layout, folder in zip(layouts[1:], folders[1:], strict=True):
+        for name in sources:
+            # A tied output layer may be stored or not; where it is not, it is the embedding.
+            found = layout.get(name) or (_embedding(layout) if name.endswith(_OUTPUT) else None)
+            if found is None:
+                raise ValueError(f"{folder} has no tensor {name}, which {folders[0]} has; merge models of one kind.")
+            if found.shape != first[name].shape:
+                raise ValueError(
+                    f"{name} has the shape {list(found.shape)} in {folder} and {list(first[name].shape)} in "
+                    f"{folders[0]}; merge models of one kind."
+                )
+            sources[name].append(found)
+        for name in sorted(layout.keys() - first.keys()):
+            twin = _embedding(layout) if name.endswith(_OUTPUT) else None
+            if twin is None or not _equal(layout[name], twin):
+                what = "whose output layer is tied to its embedding" if twin else "of which it is no tensor"
+                raise ValueError(
+                    f"{folder} has the tensor {name}, unlike {folders[0]}, {what}; merge models of one kind."
+                )
+    return sources
+
+
+def _embedding(layout: dict[str, Tensor]) -> Tensor | None:
+    return next((tensor for name, tensor in layout.items() if name.endswith(_INPUTS)), None)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and all(
+        np.array_equal(a, b) for a, b in zip(_pieces(one), _pieces(other), strict=True)
+    )
+
+
+def _write_shard(
+    shard: Path, output: Path, tensors: list[tuple[str, list[Tensor]]], weights: list[float], bar: Any
+) -> None:
+    _, start = _read_header(shard)
+    with shard.open("rb") as before, output.open("wb") as after:
+        # The same tensors, types and places: the header is the first model's own.
+        after.write(before.read(start))
+        for name, sources in sorted(tensors, key=lambda item: item[1][0].start):
+            after.seek(sources[0].start)
+            if sources[0].dtype in _WIDTHS:
+                for pieces in zip(*map(_pieces, sources), strict=True):
+                    total = np.zeros_like(pieces[0])
+                    for weight, piece in zip(weights, pieces, strict=True):
+                        total += total.dtype.type(weight) * piece.astype(total.dtype)
+                    after.write(_encode(total, sources[0].dtype))
+                    bar.update(total.size * _WIDTHS[sources[0].dtype])
+            else:
+                _copy_equal(name, sources, after)
+
+
+def _copy_equal(name: str, sources: list[Tensor], after: Any) -> None:
+    """Numbers that are no weights, such as counters and masks, have no average."""
+    contents = []
+    for source in sources:
+        with source.file.open("rb") as file:
+            file.seek(source.start)
+            contents.append(file.read(source.size))
+    if any(content != contents[0] for content in contents):
+        raise ValueError(f"{name} holds {sources[0].dtype} that differ between the models, which have no average.")
+    after.write(contents[0])
+
+
+def _pieces(tensor: Tensor) -> Iterator[np.ndarray]:
+    """Yield a tensor piece by piece, in float32, or float64 if it is that."""
+    width, left = _WIDTHS[tensor.dtype], math.prod(tensor.shape)
+    with tensor.file.open("rb") as file:
+        file.seek(tensor.start)
+        while left:
+            number = min(left, _PIECE)
+            yield _decode(file.read(number * width), tensor.dtype)
+            left -= number
+
+
+def _decode(content: bytes, dtype: str) -> np.ndarray:
+    if dtype == "BF16":
+        return (np.frombuffer(content, "<u2").astype(np.uint32) << 16).view(np.float32)
+    values = np.frombuffer(content, {"F64": "<f8", "F32": "<f4", "F16": "<f2"}[dtype])
+    return values.astype(np.float32) if dtype == "F16" else values
+
+
+def _encode(values: np.ndarray, dtype: str) -> bytes:
+    if dtype == "BF16":
+        bits = values.view(np.uint32)
+        # Round to the nearest, to even in the middle; what is not a number stays so.
+        rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+        return np.where(np.isnan(values), (bits >> 16) | 0x40, rounded).astype("<u2").tobytes()
+    return values.astype({"F64": "<f8", "F32": "<f4", "F16": "<f2"}[dtype]).tobytes()
+
+
+def _check_configs(folders: list[Path]) -> None:
+    configs = []
+    for folder in folders:
+        if not (folder / "config.json").is_file():
+            raise ValueError(f"{folder} has no config.json; give the folder of a model.")
+        configs.append(json.loads((folder / "config.json").read_text()))
+    for folder, config in zip(folders[1:], configs[1:], strict=True):
+        for key in sorted((configs[0].keys() | config.keys()) - _NOTES):
+            ours, theirs = configs[0].get(key), config.get(key)
+            if ours != theirs:
+                raise ValueError(
+                    f"config.json: {key} is {ours} in {folders[0]} and {theirs} in {folder}; merge models of one kind."
+                )
+
+
+def _check_tokenizers(folders: list[Path]) -> None:
+    vocabularies = [_vocabulary(folder) for folder in folders]
+    ours = vocabularies[0]
+    for folder, theirs in zip(folders[1:], vocabularies[1:], strict=True):
+        if ours is not None and theirs is not None and ours != theirs:
+            token = min(token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token))
+            raise ValueError(
+                f"the tokenizers differ: token {token!r} has the id {ours.get(token)} in {folders[0]} and "
+                f"{theirs.get(token)} in {folder}; merge models of one tokenizer."
+            )
+
+
+def _vocabulary(folder: Path) -> dict[str, int] | None:
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        return None
+    content = json.loads(file.read_text(encoding="utf-8"))
+    known = content["model"]["vocab"]
+    # Unigram models list tokens with their scores, in the order of their ids.
+    tokens = dict(known) if isinstance(known, dict) else {token: number for number, (token, _) in enumerate(known)}
+    return tokens | {added["content"]: added["id"] for added in content.get("added_tokens", [])}

@@ -1,0 +1,212 @@
+"""Merging against the closed form, on real checkpoints; what is refused; what a kill leaves; memory."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from k15_plugins.long2short.merge import merge_checkpoints
+
+ROOT = Path(__file__).parents[2]
+
+
+def save(folder, seed, dtype=torch.float32, shard=None, **config):
+    model = tiny.model(seed)
+    for key, value in config.items():
+        setattr(model.config, key, value)
+    model.to(dtype).save_pretrained(folder, **({"max_shard_size": shard} if shard else {}))
+    tiny.tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
+def weights_of(folder):
+    return {name: value for file in sorted(folder.glob("*.safetensors")) for name, value in load_file(file).items()}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_the_average_is_the_closed_form_bit_by_bit(dtype, tmp_path):
+    one, two = save(tmp_path / "one", 1, dtype), save(tmp_path / "two", 2, dtype)
+    merged = merge_checkpoints([one, two], tmp_path / "merged", [0.3, 0.7])
+    sums = torch.float64 if dtype == torch.float64 else torch.float32
+    a, b, found = weights_of(one), weights_of(two), weights_of(merged)
+    assert found.keys() == a.keys()
+    for name in found:
+        wanted = torch.tensor(0.3, dtype=sums) * a[name].to(sums) + torch.tensor(0.7, dtype=sums) * b[name].to(sums)
+        assert found[name].dtype == dtype
+        assert torch.equal(found[name], wanted.to(dtype)), name
+    # The plain average is the default, and the result is a model like any other.
+    plain = weights_of(merge_checkpoints([one, two], tmp_path / "plain"))
+    norm = "model.norm.weight"
+    assert torch.equal(plain[norm], (0.5 * a[norm].to(sums) + 0.5 * b[norm].to(sums)).to(dtype))
+    model = AutoModelForCausalLM.from_pretrained(merged)
+    assert model.generate(torch.tensor([[5, 6]]), max_new_tokens=3).shape == (1, 5)
+    assert (merged / "tokenizer.json").read_bytes() == (one / "tokenizer.json").read_bytes()
+
+
+def test_shards_and_types_may_differ_and_are_the_firsts(tmp_path):
+    one = save(tmp_path / "one", 1, torch.bfloat16, shard="8KB")
+    two, three = save(tmp_path / "two", 2), save(tmp_path / "three", 3, torch.float16, shard="20KB")
+    assert len(list(one.glob("*.safetensors"))) > 2
+    merged = merge_checkpoints([one, two, three], tmp_path / "merged", [0.5, 0.25, 0.25])
+    assert [file.name for file in sorted(merged.glob("model*"))] == [file.name for file in sorted(one.glob("model*"))]
+    a, b, c = weights_of(one), weights_of(two), weights_of(three)
+    for name, value in weights_of(merged).items():
+        wanted = 0.5 * a[name].float() + 0.25 * b[name].float() + 0.25 * c[name].float()
+        assert torch.equal(value, wanted.to(torch.bfloat16)), name
+    AutoModelForCausalLM.from_pretrained(merged)
+
+
+def test_rounding_to_bfloat16_is_torchs(tmp_path):
+    values = torch.tensor(np.random.default_rng(0).integers(0, 2**32, 100_000, dtype=np.uint32).view(np.float32))
+    special = torch.tensor([0.0, -0.0, float("inf"), float("-inf"), float("nan"), 1.00390625, 1.01171875])
+    from k15_plugins.long2short.merge import _decode, _encode
+
+    for each in (values, special):
+        found = _decode(_encode(each.numpy(), "BF16"), "BF16")
+        torch.testing.assert_close(torch.tensor(found), each.bfloat16().float(), rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_tied_output_layer_may_be_stored_or_not(tmp_path):
+    one, two = save(tmp_path / "one", 1), save(tmp_path / "two", 2)
+    for folder in (one, two):
+        file = folder / "model.safetensors"
+        tensors = load_file(file)
+        tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+        save_file(tensors, file, metadata={"format": "pt"})
+    stored = weights_of(merge_checkpoints([one, two], tmp_path / "both"))
+    tensors = load_file(two / "model.safetensors")
+    del tensors["lm_head.weight"]
+    save_file(tensors, two / "model.safetensors", metadata={"format": "pt"})
+    mixed = weights_of(merge_checkpoints([one, two], tmp_path / "a"))
+    assert torch.equal(mixed["lm_head.weight"], stored["lm_head.weight"])
+    assert "lm_head.weight" not in weights_of(merge_checkpoints([two, one], tmp_path / "b"))
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"] + 1
+    save_file(tensors, one / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"has the tensor lm_head\.weight, unlike .*, whose output layer is tied"):
+        merge_checkpoints([two, one], tmp_path / "c")
+
+
+def test_an_adapter_adds_the_average_of_what_both_add(tmp_path):
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    base = save(tmp_path / "base", 0)
+
+    def deltas(folder):
+        model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), folder).merge_and_unload()
+        before = dict(AutoModelForCausalLM.from_pretrained(base).named_parameters())
+        return {name: value.detach() - before[name].detach() for name, value in model.named_parameters()}
+
+    for name, rank, alpha, rslora in (("one", 2, 8, False), ("two", 3, 4, True)):
+        config = LoraConfig(r=rank, lora_alpha=alpha, use_rslora=rslora, target_modules=["q_proj", "down_proj"])
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), config)
+        torch.manual_seed(rank)
+        for key, value in model.named_parameters():
+            if "lora_B" in key:
+                torch.nn.init.normal_(value, std=0.1)
+        model.save_pretrained(tmp_path / name)
+    merged = merge_checkpoints([tmp_path / "one", tmp_path / "two"], tmp_path / "merged", [0.25, 0.75])
+    one, two, found = deltas(tmp_path / "one"), deltas(tmp_path / "two"), deltas(merged)
+    assert json.loads((merged / "adapter_config.json").read_text())["r"] == 5
+    for name in found:
+        torch.testing.assert_close(found[name], 0.25 * one[name] + 0.75 * two[name], rtol=1e-5, atol=1e-6)
+    assert max(delta.abs().max() for delta in found.values()) > 0.01
+    with pytest.raises(ValueError, match=r"is an adapter and .* a whole model"):
+        merge_checkpoints([tmp_path / "one", base], tmp_path / "mixed")
+
+
+def test_what_does_not_belong_together_is_refused(tmp_path):
+    one, two = save(tmp_path / "one", 1), save(tmp_path / "two", 2)
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match="checkpoints has 1 model"):
+        merge_checkpoints([one], out)
+    with pytest.raises(ValueError, match="weights has 3 numbers for 2"):
+        merge_checkpoints([one, two], out, [0.2, 0.3, 0.5])
+    with pytest.raises(ValueError, match=r"sum to 0\.9; they have to sum to 1"):
+        merge_checkpoints([one, two], out, [0.4, 0.5])
+    with pytest.raises(ValueError, match="nowhere does not exist"):
+        merge_checkpoints([one, tmp_path / "nowhere"], out)
+    with pytest.raises(ValueError, match=r"output_dir=.*two is not empty"):
+        merge_checkpoints([one, two], two)
+    other = save(tmp_path / "heads", 2, rms_norm_eps=1e-3)
+    with pytest.raises(ValueError, match=r"config\.json: rms_norm_eps is 1e-06 in .*one and 0\.001 in .*heads"):
+        merge_checkpoints([one, other], out)
+    tokenizer = json.loads((two / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["wait"], tokenizer["model"]["vocab"]["ok"] = 10, 9
+    (two / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(ValueError, match=r"the tokenizers differ: token 'ok' has the id \d+ in .*one and 9 in"):
+        merge_checkpoints([one, two], out)
+    tensors = load_file(other / "model.safetensors")
+    tensors["model.norm.weight"] = torch.zeros(17)
+    save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
+    (other / "config.json").write_bytes((one / "config.json").read_bytes())
+    with pytest.raises(ValueError, match=r"model\.norm\.weight has the shape \[17\] in .*heads and \[16\] in .*one"):
+        merge_checkpoints([one, other], out)
+    del tensors["model.norm.weight"]
+    save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"heads has no tensor model\.norm\.weight"):
+        merge_checkpoints([one, other], out)
+    assert not out.exists()
+    assert not list(tmp_path.glob(".out*"))
+
+
+def large(folder, megabytes, shards=2):
+    """A checkpoint of zeros in bfloat16, which need not be a model to be merged, nor take room on the disk."""
+    folder.mkdir()
+    rows = megabytes * 2**20 // shards // 2048
+    weight_map = {}
+    for shard in range(shards):
+        name = f"model-{shard + 1:05d}-of-{shards:05d}.safetensors"
+        header = json.dumps({f"w{shard}": {"dtype": "BF16", "shape": [rows, 1024], "data_offsets": [0, rows * 2048]}})
+        (folder / name).write_bytes(len(header).to_bytes(8, "little") + header.encode())
+        os.truncate(folder / name, 8 + len(header) + rows * 2048)
+        weight_map[f"w{shard}"] = name
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    return folder
+
+
+MERGE = (
+    "import sys; sys.path.insert(0, sys.argv[4]);"
+    "from k15_plugins.long2short.merge import merge_checkpoints as m; m(sys.argv[1:3], sys.argv[3])"
+)
+
+
+def test_memory_does_not_follow_the_model(tmp_path):
+    one, two = large(tmp_path / "one", 512), large(tmp_path / "two", 512)
+
+    def limit():
+        # All that a process can have of its own, whether it is in use or not.
+        resource.setrlimit(resource.RLIMIT_DATA, (200 * 2**20, 200 * 2**20))
+
+    command = [sys.executable, "-c", MERGE, one, two, tmp_path / "out", ROOT]
+    done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "model-00002-of-00002.safetensors").stat().st_size > 250 * 2**20
+
+
+def test_a_kill_leaves_no_half_model(tmp_path):
+    one, two = large(tmp_path / "one", 256), large(tmp_path / "two", 256)
+    out, half = tmp_path / "out", tmp_path / ".out.half"
+    command = [sys.executable, "-c", MERGE, one, two, out, ROOT]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    while not list(half.glob("*.safetensors")):
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert half.exists()
+    assert not out.exists()
+    merge_checkpoints([one, two], out)
+    assert not half.exists()
+    assert len(list(out.glob("*.safetensors"))) == 2
