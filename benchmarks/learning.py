@@ -33,8 +33,13 @@ SHORT = ["trainer.args.max_steps=80", "trainer.args.eval_steps=40", "trainer.arg
 KIMI = ["+recipe=kimi_rl", "sampler=uniform", "trainer.args.length_penalty_weight=0", *SHORT]
 GRPO = ["+recipe=grpo", *SHORT]
 ARMS = {
-    "kimi_rl": ["+recipe=kimi_rl"],
-    "no_length_penalty": ["+recipe=kimi_rl", "trainer.args.length_penalty_weight=0"],
+    # 10 iterations longer than the recipe, to see what happens then.
+    "kimi_rl": ["+recipe=kimi_rl", "trainer.args.max_steps=200"],
+    "no_length_penalty": [
+        "+recipe=kimi_rl",
+        "trainer.args.max_steps=200",
+        "trainer.args.length_penalty_weight=0",
+    ],
     "mirror_descent": KIMI,
     "rest": [*KIMI, "+trainer.args.positives_only=true"],
     "grpo": [*GRPO, "trainer.args.learning_rate=1e-6"],
@@ -147,13 +152,13 @@ def write_figure(figure: str, seeds: list[int]) -> None:
 def seed_table(runs: list[list[Line]], seeds: list[int]) -> list[str]:
     """Write a run of the whole recipe a row: before training, when the length reward sets in, and at the end."""
     rows = [
-        "| seed | accuracy | | | tokens | | |",
-        "|---|---|---|---|---|---|---|",
-        "| | start | 30 | 50 | start | 30 | 50 |",
+        "| seed | accuracy | | | | tokens | | | |",
+        "|---|---|---|---|---|---|---|---|---|",
+        "| | start | 30 | 40 | 50 | start | 30 | 40 | 50 |",
     ]
     for seed, lines in zip(seeds, runs, strict=True):
         cells = [f"{curve(lines, key)[1][place]:.{digits}f}" for key, digits in ((ACCURACY, 3), (TOKENS, 1))
-                 for place in (0, 3, 5)]  # fmt: skip
+                 for place in (0, 3, 4, 5)]  # fmt: skip
         rows.append(f"| {seed} | {' | '.join(cells)} |")
     return rows
 

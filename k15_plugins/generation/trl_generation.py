@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from transformers import set_seed
-from trl import GRPOTrainer
 
 from k15_plugins.generation.transformers_generation import Generated
 
@@ -16,10 +15,10 @@ class TrlGeneration:
         trainer (`GRPOTrainer`): Gives model, tokenizer and engine; it is not trained.
     """
 
-    def __init__(self, trainer: GRPOTrainer) -> None:
-        self.trainer: Any = trainer
-        self.tokenizer = trainer._tokenizer
-        trainer.model.eval()
+    def __init__(self, trainer: Any) -> None:
+        self.trainer = trainer
+        self.tokenizer = self.trainer._tokenizer
+        self.trainer.model.eval()
 
     @torch.no_grad()
     def __call__(self, prompts: list[Any], seed: int) -> Generated:

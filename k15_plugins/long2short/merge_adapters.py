@@ -56,7 +56,7 @@ def merge_adapters(folders: Sequence[Path], output: Path, weights: Sequence[floa
             scales = [weight * _scale(config) for weight, config in zip(weights, configs, strict=True)]
             value = torch.cat([scale * part for scale, part in zip(scales, parts, strict=True)], dim=1)
         else:
-            value = sum(weight * part for weight, part in zip(weights, parts, strict=True))
+            value = torch.stack([weight * part for weight, part in zip(weights, parts, strict=True)]).sum(dim=0)
         merged[name] = value.to(first.dtype).contiguous()
     rank = sum(config["r"] for config in configs)
     with half_folder(output) as half:

@@ -17,7 +17,7 @@ from k15_plugins.report.history import Line, curve, success_map
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
 DASHES = ("-", "--", ":")
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -62,10 +62,10 @@ def draw_run(metrics: list[Line], rollouts: list[Line], folder: Path, penalty_fr
         curves = {label: points for label, points in curves.items() if len(points[0])}
         # The loss says little in reinforcement learning, and is all there is in supervised training.
         if curves and (name != "loss" or not drawn):
-            _save(_draw_curves(curves, unit, penalty_from), folder / f"{name}.png")
+            save(_draw_curves(curves, unit, penalty_from), folder / f"{name}.png")
             drawn.append(folder / f"{name}.png")
     if rollouts:
-        _save(_draw_success_map(rollouts), folder / "success_map.png")
+        save(_draw_success_map(rollouts), folder / "success_map.png")
         drawn.append(folder / "success_map.png")
     return drawn
 
@@ -82,7 +82,7 @@ def draw_sweep(groups: Mapping[str, Sequence[list[Line]]], metric: str, path: Pa
     recorded = {key for jobs in groups.values() for lines in jobs for line in lines for key in line}
     units = {key: unit for key, unit in units.items() if key in recorded or key == metric}
     colours = [(colour, dashes) for dashes in DASHES for colour in COLOURS]
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2 * len(units), 4.2), layout="constrained")
         for axes, (key, unit) in zip(figure.subplots(1, len(units), squeeze=False)[0], units.items(), strict=True):
             for (name, jobs), (colour, dashes) in zip(groups.items(), itertools.cycle(colours)):
@@ -93,7 +93,7 @@ def draw_sweep(groups: Mapping[str, Sequence[list[Line]]], metric: str, path: Pa
         handles, labels = figure.axes[0].get_legend_handles_labels()
         if len(labels) > 1:
             figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
-        _save(figure, path)
+        save(figure, path)
 
 
 def _draw_group(axes: Axes, curves: list[tuple[np.ndarray, np.ndarray]], name: str, colour: str, dashes: str) -> None:
@@ -110,7 +110,7 @@ def _draw_group(axes: Axes, curves: list[tuple[np.ndarray, np.ndarray]], name: s
 
 
 def _draw_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], unit: str, penalty_from: int | None) -> Figure:
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(7.2, 4.0), layout="constrained")
         axes = figure.subplots()
         last, smoothed = 0.0, False
@@ -140,7 +140,7 @@ def _smooth(y: np.ndarray) -> np.ndarray:
 
 def _draw_success_map(rollouts: list[Line]) -> Figure:
     rates, levels = success_map(rollouts)
-    with mpl.rc_context(_STYLE | {"axes.grid": False}):
+    with mpl.rc_context(STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(7.2, 5.0), layout="constrained")
         axes = figure.subplots()
         colours = mpl.colormaps["viridis"].copy()
@@ -168,5 +168,11 @@ def _label(axes: Axes, unit: str) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG.
+
+    Args:
+        figure (`Figure`): The figure.
+        path (`Path`): The PNG.
+    """
     FigureCanvasAgg(figure).print_figure(path, dpi=130)

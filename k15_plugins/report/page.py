@@ -29,6 +29,8 @@ _TITLES = {
     "rho": "Log-ratio ρ",
     "loss": "Loss",
     "success_map": "Success rates of the problems",
+    "accuracy_tokens": "Accuracy against tokens",
+    "alphas": "Weights of the first model",
 }
 
 
@@ -53,6 +55,7 @@ def write_report(run_dir: str | Path, read: int = 4) -> Path:
     config_text = (run_dir / "config.yaml").read_text()
     metrics, rollouts = read_lines(run_dir / METRICS), read_lines(run_dir / ROLLOUTS)
     pictures = draw_run(metrics, rollouts, run_dir / "report", _penalty_from(yaml.safe_load(config_text)))
+    pictures += sorted((run_dir / "pictures").glob("*.png"))
     template = files("k15_plugins.report").joinpath("page.html.jinja").read_text()
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
     best, worst = pick_rollouts(rollouts, read)
@@ -64,7 +67,11 @@ def write_report(run_dir: str | Path, read: int = 4) -> Path:
         began=f"{datetime.fromtimestamp(status['started'], UTC):%Y-%m-%d %H:%M UTC}" if "started" in status else "",
         took=str(timedelta(seconds=round(status["seconds"]))) if "seconds" in status else "",
         summary=_summary(metrics),
-        pictures=[(_TITLES[path.stem], base64.b64encode(path.read_bytes()).decode()) for path in pictures],
+        pictures=[
+            (_TITLES.get(path.stem, path.stem), base64.b64encode(path.read_bytes()).decode()) for path in pictures
+        ],
+        models=_models(_read_json(run_dir / "evaluation.json")),
+        answers=_read_json(run_dir / "answers.json"),
         rollouts=[("Best", best), ("Worst", worst)] if rollouts else [],
         config=config_text,
         environment=json.dumps(_read_json(run_dir / "environment.json"), indent=1),
@@ -103,10 +110,32 @@ def _summary(metrics: list[Line]) -> list[tuple[str, str, str]]:
     return [(title, form.format(first[key]), form.format(last[key])) for key, (title, form) in shown.items()]
 
 
+def _models(evaluation: dict[str, Any]) -> list[dict[str, str]]:
+    """Return a row of the table for each model that was evaluated."""
+    compared = evaluation.get("compared_with_the_first", {})
+    rows = []
+    for name, summary in evaluation.get("models", {}).items():
+        of = summary["all"]
+        row = {
+            "model": name,
+            "accuracy": "{:.3f} [{:.3f}, {:.3f}]".format(of["accuracy"], *of["accuracy_interval"]),
+            "tokens": "{:.1f} [{:.1f}, {:.1f}]".format(of["tokens"], *of["tokens_interval"]),
+            "cut off": f"{of['truncated']:.3f}",
+            "accuracy, difference to the first": "",
+            "tokens, difference to the first": "",
+        }
+        for key, form in (("accuracy", "{:+.3f} [{:+.3f}, {:+.3f}]"), ("tokens", "{:+.1f} [{:+.1f}, {:+.1f}]")):
+            if name in compared:
+                change = compared[name][key]
+                row[f"{key}, difference to the first"] = form.format(change["difference"], *change["interval"])
+        rows.append(row)
+    return rows
+
+
 def _penalty_from(config: dict[str, Any]) -> int | None:
     args = config.get("trainer", {}).get("args", {})
     return args.get("length_penalty_warmup_iterations", 0) if args.get("length_penalty_weight", 0) > 0 else None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> Any:
     return json.loads(path.read_text()) if path.exists() else {}

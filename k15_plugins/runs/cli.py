@@ -151,17 +151,17 @@ def prepare(composed: DictConfig, run_dir: Path, sweeping: bool) -> tuple[dict[s
     return config, backend, folder.open_folder(run_dir, config, in_sweep=sweeping)
 
 
-def metric(name: str, status: dict[str, Any]) -> float:
+def metric(name: str | None, status: dict[str, Any]) -> float:
     """Return the figure of a job that sweeps compare.
 
     Args:
-        name (`str`): Key of the figure in metrics.jsonl.
+        name (`str`, *optional*): Key of the figure in metrics.jsonl.
         status (`dict[str, Any]`): What the run's status.json holds.
 
     Returns:
-        `float`: The figure; NaN if the job failed or has no such figure, which is said on the terminal.
+        `float`: The figure; NaN if there is none to compare, or the job failed or lacks it, which is told.
     """
-    if status["state"] != "finished":
+    if status["state"] != "finished" or name is None:
         return math.nan
     if name not in status["figures"]:
         print(f"k15: metric={name} is not among the run's figures: {', '.join(sorted(status['figures']))}.")

@@ -21,6 +21,7 @@ STATUS = "status.json"
 TRACEBACK = "traceback.txt"
 CHECKPOINTS = "checkpoints"
 MODEL = "model"
+PICTURES = "pictures"
 LOCK = "lock"
 
 _MAY_DIFFER = ("resume", "trainer.args.max_steps")

@@ -111,7 +111,7 @@ def run_apart(command: list[str]) -> int:
 
 
 def hold_lifeline() -> None:
-    """In a job, or a command that a job runs: end at once when the process that started it is gone, killed with -9 for instance."""
+    """In a job, or a command of a job: end at once when the process that started it is gone, killed with -9 say."""
     if os.environ.pop(LIFELINE, None) is None:
         return
 

@@ -1,11 +1,13 @@
-"""Several recipes one after the other, each in a folder of its own, as `make` would run them: only what is out of date."""
+"""Several recipes one after the other, each in a folder of its own, and only those that are out of date."""
 
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+from k15_plugins.report.history import METRICS
 from k15_plugins.runs import folder
 from k15_plugins.runs.launch import run_apart
 
@@ -57,6 +59,7 @@ def run_pipeline(
         if run_apart(command):
             error = folder.read_status(place)["error"] if (place / folder.STATUS).exists() else "it was refused"
             raise ValueError(f"step {name} failed: {error} (its folder: {place}).")
+    _show_results_of(run_dir / names[-1], run_dir)
 
 
 def check_steps(steps: dict[str, list[str]], given: dict[str, str]) -> None:
@@ -78,8 +81,10 @@ def check_steps(steps: dict[str, list[str]], given: dict[str, str]) -> None:
     for name, words in steps.items():
         for match in _REFERENCE.finditer(" ".join(words)):
             if match[1] not in known:
-                raise ValueError(f"stage.steps.{name} refers to @{match[1]}, which is no earlier step; it may refer to "
-                                 f"{', '.join(known) or 'none'}.")  # fmt: skip
+                raise ValueError(
+                    f"stage.steps.{name} refers to @{match[1]}, which is no earlier step; "
+                    f"it may refer to {', '.join(known) or 'none'}."
+                )
             if match[1] in given and name not in given and match[2] != f"/{folder.MODEL}":
                 raise ValueError(
                     f"stage.given.{match[1]} is a model only, and step {name} needs {match[0]}; "
@@ -108,6 +113,15 @@ def _inputs(words: list[str], run_dir: Path, given: dict[str, str]) -> list[Path
 
 def _place(match: re.Match[str], run_dir: Path, given: dict[str, str]) -> Path:
     return Path(given[match[1]]) if match[1] in given else Path(f"{run_dir / match[1]}{match[2] or ''}")
+
+
+def _show_results_of(step: Path, run_dir: Path) -> None:
+    """The last step's figures and pictures are the pipeline's: its report shows them."""
+    for result in (METRICS, "evaluation.json", "answers.json"):
+        if (step / result).exists():
+            shutil.copy2(step / result, run_dir / result)
+    if (step / folder.PICTURES).exists():
+        shutil.copytree(step / folder.PICTURES, run_dir / folder.PICTURES, dirs_exist_ok=True)
 
 
 def _move_away(place: Path) -> Path:

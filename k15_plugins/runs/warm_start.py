@@ -41,7 +41,7 @@ def warm_start(
     problems: Dataset,
     held_out: Dataset,
     output_dir: str,
-    reward_func: Callable[..., list[float]],
+    reward_func: Callable[..., list[float | None]],
     p_wrong: float = 0.40,
     p_check: float = 0.35,
     clean_share: float = 0.6,

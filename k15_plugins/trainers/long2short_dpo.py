@@ -74,7 +74,9 @@ class Long2ShortDPOTrainer(DPOTrainer):
             that is sharded.
     """
 
+    # TRL leaves these to inference, which finds them optional.
     args: Any
+    model: Any
 
     def __init__(
         self,
@@ -107,7 +109,7 @@ class Long2ShortDPOTrainer(DPOTrainer):
             self.add_callback(_HeldOut(self, held_out, reward_func))
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
-        if _SAMPLED <= set(dataset.column_names or []):
+        if set(dataset.column_names or []) >= _SAMPLED:
             prepared = dataset
         else:
             # With a limit TRL would drop what is too long, silently.

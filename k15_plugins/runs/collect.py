@@ -1,0 +1,110 @@
+"""Sampling in a run: the config's engine on some problems, shown while it works, and gone on with after a kill."""
+
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from datasets import Dataset
+from trl import GRPOTrainer
+
+from k15_plugins.generation.sampling import sample_to_files
+from k15_plugins.generation.trl_generation import TrlGeneration
+from k15_plugins.runs import folder
+from k15_plugins.runs.build import build
+from k15_plugins.runs.devices import set_up_devices, wants_fsdp
+from k15_plugins.samples import SampledProblem, read_samples
+
+
+def collect(
+    config: dict[str, Any],
+    run_dir: Path,
+    into: Path,
+    model: Any,
+    tokenizer: Any,
+    problems: Dataset,
+    num_samples: int,
+    batch_size: int,
+) -> list[SampledProblem]:
+    """Sample what a folder does not hold yet, on all processes, with the engine and settings of `trainer.args`.
+
+    Args:
+        config (`dict[str, Any]`): The resolved config: `trainer.args` (TRL's `GRPOConfig`), `reward` (the first one
+            gives the verdict) and `seed`.
+        run_dir (`Path`): The run's folder.
+        into (`Path`): Folder for the samples.
+        model (`PreTrainedModel`): The model.
+        tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
+        problems (`Dataset`): What to sample.
+        num_samples (`int`): Responses to a problem.
+        batch_size (`int`): Responses that each process samples at once.
+
+    Returns:
+        `list[SampledProblem]`: All problems with their samples, also those that were there already.
+
+    Raises:
+        ValueError: If the model would be sharded, or the samples that are there were drawn otherwise.
+    """
+    if wants_fsdp():
+        raise ValueError("backend=fsdp shards the model, and sampling needs it whole; take backend=accelerate.")
+    set_up_devices()
+    args = build(config["trainer"]["args"], output_dir=str(run_dir / folder.CHECKPOINTS), seed=config["seed"])
+    reward_func = build(next(iter(config["reward"].values())))
+    trainer = GRPOTrainer(
+        model=model, reward_funcs=reward_func, args=args, train_dataset=problems, processing_class=tokenizer
+    )
+    state = PartialState()
+    show = _Progress(len(problems), state.num_processes, state.is_main_process)
+    sample_to_files(
+        TrlGeneration(trainer),
+        problems,
+        reward_func,
+        into,
+        num_samples=num_samples,
+        batch_size=batch_size,
+        seed=config["seed"],
+        part=(state.process_index, state.num_processes),
+        progress=show,
+    )
+    state.wait_for_everyone()
+    sampled = read_samples(into)
+    if len(sampled) != len(problems) or any(len(problem.samples) != num_samples for problem in sampled):
+        raise ValueError(
+            f"{into} holds samples of other problems or of another number than num_samples={num_samples}; "
+            "take another folder."
+        )
+    return sampled
+
+
+class _Progress:
+    """A line every few seconds: what was sampled, how much of it is right, and how long it will take."""
+
+    def __init__(self, total: int, processes: int, speaks: bool, every_seconds: float = 10.0) -> None:
+        self.total, self.processes, self.speaks, self.every = total, processes, speaks, every_seconds
+        self.done = self.right = self.tokens = self.samples = self.before = 0
+        self.began = self.spoke = time.monotonic()
+        self.first = True
+
+    def __call__(self, batch: list[SampledProblem]) -> None:
+        for problem in batch:
+            self.right += sum(sample.right for sample in problem.samples)
+            self.tokens += sum(sample.tokens for sample in problem.samples)
+            self.samples += len(problem.samples)
+        # What was there already is everyone's; a batch is this process's own, and the others keep pace.
+        self.done = min(self.total, self.done + len(batch) * (1 if self.first else self.processes))
+        if self.first:
+            self.before, self.first = self.done, False
+            if batch and self.speaks:
+                print(f"k15: {self.done} of {self.total} problems are sampled already", flush=True)
+            return
+        now = time.monotonic()
+        if self.speaks and (now - self.spoke >= self.every or self.done == self.total):
+            self.spoke = now
+            pace = (now - self.began) / (self.done - self.before)
+            left = timedelta(seconds=round(pace * (self.total - self.done)))
+            print(
+                f"sampled {self.done}/{self.total} problems  right {self.right / self.samples:.3f}  "
+                f"tokens {self.tokens / self.samples:.1f}  ETA {left}",
+                flush=True,
+            )
