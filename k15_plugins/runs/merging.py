@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from k15_plugins.long2short.merge import merge_checkpoints
+from k15_plugins.long2short.mergekit_methods import merge_with_mergekit
 from k15_plugins.report.accuracy_tokens import draw_accuracy_tokens
 from k15_plugins.runs import folder
 from k15_plugins.runs.build import build
@@ -17,6 +18,7 @@ def merge(
     run_dir: Path,
     checkpoints: list[str],
     weights: list[float] | None = None,
+    mergekit: dict[str, Any] | None = None,
     alphas: list[float] | None = None,
     num_samples: int = 4,
     batch_size: int = 256,
@@ -28,6 +30,8 @@ def merge(
         run_dir (`Path`): The run's folder; takes the model and the curve.
         checkpoints (`list[str]`): Folders of models, two or more.
         weights (`list[float]`, *optional*): Weight of each model; equal by default.
+        mergekit (`dict[str, Any]`, *optional*): Arguments of `merge_with_mergekit`, of which `method` is one, to
+            merge by another method than the average.
         alphas (`list[float]`, *optional*): Weights of the first of two models to be measured on the held-out problems.
         num_samples (`int`): Responses to a problem when measuring.
         batch_size (`int`): Responses that are sampled at once.
@@ -41,7 +45,10 @@ def merge(
             f"stage.alphas sweeps between two checkpoints, and there are {len(checkpoints)}; leave it at null."
         )
     if is_first_rank() and not (run_dir / folder.MODEL).exists():
-        merge_checkpoints(checkpoints, run_dir / folder.MODEL, weights)
+        if mergekit is None:
+            merge_checkpoints(checkpoints, run_dir / folder.MODEL, weights)
+        else:
+            merge_with_mergekit(checkpoints, run_dir / folder.MODEL, weights=weights, **mergekit)
     if alphas is None:
         return
     models = {}

@@ -1,0 +1,106 @@
+"""Time and memory of merging two checkpoints of 2 GB, ours and mergekit's linear merge: `python benchmarks/merging.py`.
+
+Each merge is a process of its own; the two take turns. Ours runs under a hard limit of 600 MB for all memory that a
+process can call its own (RLIMIT_DATA); a merge that needs more fails. Writes `docs/results/merging.md`.
+"""
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+RESULT = ROOT / "docs" / "results" / "merging.md"
+ROUNDS = 3
+LIMIT_MB = 600
+OURS, THEIRS = "merge_checkpoints", "mergekit, linear"
+CALLS = {
+    OURS: "from k15_plugins.long2short.merge import merge_checkpoints as merge\nmerge(sys.argv[1:3], sys.argv[3])",
+    THEIRS: "from k15_plugins.long2short.mergekit_methods import merge_with_mergekit as merge\n"
+    "merge(sys.argv[1:3], sys.argv[3], 'linear')",
+}
+MEASURE = """
+import resource, sys, time
+sys.path.insert(0, sys.argv[4])
+began = time.perf_counter()
+{call}
+seconds = time.perf_counter() - began
+print("RESULT", seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def write_checkpoint(folder: Path, seed: int) -> float:
+    """Write a random Llama of about 2 GB in bfloat16, in shards of 500 MB, and return its size in GB."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(seed)
+    config = LlamaConfig(hidden_size=2048, intermediate_size=5632, num_hidden_layers=18, vocab_size=32000)
+    model = LlamaForCausalLM(config).bfloat16()
+    model.save_pretrained(folder, max_shard_size="500MB")
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 1e9
+
+
+def run(arm: str, folders: list[Path], output: Path) -> dict[str, float]:
+    """Run one merge and return its seconds, imports included, and its peak of resident memory in MB."""
+
+    def limit() -> None:
+        if arm == OURS:
+            resource.setrlimit(resource.RLIMIT_DATA, (LIMIT_MB * 2**20,) * 2)
+
+    command = [sys.executable, "-c", MEASURE.format(call=CALLS[arm]), *map(str, folders), str(output), str(ROOT)]
+    done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True, env=dict(os.environ))
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    seconds, peak = next(line for line in done.stdout.splitlines() if line.startswith("RESULT")).split()[1:]
+    return {"seconds": float(seconds), "peak_mb": float(peak)}
+
+
+def main() -> None:
+    """Let the two take turns, and write the table."""
+    results: dict[str, list[dict[str, float]]] = {arm: [] for arm in CALLS}
+    with tempfile.TemporaryDirectory() as temporary:
+        folders = [Path(temporary) / name for name in ("one", "two")]
+        writer = "import sys; sys.path.insert(0, sys.argv[1]); import merging; from pathlib import Path;"
+        sizes = []
+        for seed, folder in enumerate(folders):
+            code = writer + f"print(merging.write_checkpoint(Path(sys.argv[2]), {seed}))"
+            command = [sys.executable, "-c", code, str(Path(__file__).parent), str(folder)]
+            sizes.append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1]))
+        for number in range(ROUNDS):
+            for arm in CALLS:
+                with tempfile.TemporaryDirectory(dir=temporary) as output:
+                    began = time.time()
+                    results[arm].append(run(arm, folders, Path(output) / "merged"))
+                print(
+                    f"round {number + 1}, {arm}: {json.dumps(results[arm][-1])} ({time.time() - began:.0f} s)",
+                    flush=True,
+                )
+    lines = [
+        "# Merging two checkpoints",
+        "",
+        f"The plain average of two random Llamas of {sizes[0]:.2f} GB in bfloat16 (shards of 500 MB), on the CPU; median "
+        f"of {ROUNDS} rounds in turns, imports included. Ratios are taken within a round, with their range. Ours ran "
+        f"under a hard limit of {LIMIT_MB} MB (RLIMIT_DATA). Made by `python benchmarks/merging.py`.",
+        "",
+        "| merge | seconds | ratio | peak resident memory (MB) | ratio |",
+        "|---|---|---|---|---|",
+    ]
+    for arm, rounds in results.items():
+        cells = []
+        for key, digits in (("seconds", 1), ("peak_mb", 0)):
+            ratios = [mine[key] / other[key] for mine, other in zip(rounds, results[THEIRS], strict=True)]
+            cells.append(f"{statistics.median(each[key] for each in rounds):.{digits}f}")
+            cells.append(f"{statistics.median(ratios):.2f} [{min(ratios):.2f}, {max(ratios):.2f}]")
+        lines.append(f"| {arm} | {' | '.join(cells)} |")
+    RESULT.write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

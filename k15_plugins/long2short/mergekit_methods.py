@@ -1,0 +1,55 @@
+"""mergekit's other ways to merge models (TIES, DARE, SLERP ...), for comparison with the plain average (paper 2.4)."""
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from k15_plugins.long2short.merge import check_request, half_folder
+
+
+def merge_with_mergekit(
+    checkpoints: Sequence[str | Path],
+    output_dir: str | Path,
+    method: str,
+    weights: Sequence[float] | None = None,
+    base_model: str | Path | None = None,
+    **parameters: Any,
+) -> Path:
+    """Merge models by a method of mergekit; the result is complete or not there.
+
+    Args:
+        checkpoints (`Sequence`): Folders of models in transformers' form, two or more.
+        output_dir (`str` or `Path`): Folder of the result; must be new or empty.
+        method (`str`): Name of mergekit's method, such as `"ties"`, `"dare_ties"` or `"slerp"`.
+        weights (`Sequence[float]`, *optional*): Weight of each model; equal by default.
+        base_model (`str` or `Path`, *optional*): The model that the others come from, where the method needs one.
+        **parameters: Parameters of the method, such as `density=0.5` or `t=0.5`.
+
+    Returns:
+        `Path`: `output_dir`.
+
+    Raises:
+        ValueError: If mergekit is missing, or the request is out of its range.
+    """
+    if find_spec("mergekit") is None:
+        raise ValueError("method needs the package mergekit; pip install 'k15-plugins[mergekit]'.")
+    from mergekit.config import MergeConfiguration
+    from mergekit.merge import MergeOptions, run_merge
+
+    folders, output = [Path(checkpoint) for checkpoint in checkpoints], Path(output_dir)
+    weights = check_request(folders, output, weights)
+    config = {
+        "merge_method": method,
+        "models": [
+            {"model": str(folder.resolve()), "parameters": {"weight": weight}}
+            for folder, weight in zip(folders, weights, strict=True)
+        ],
+        "parameters": parameters,
+        "dtype": None,
+    }
+    if base_model is not None:
+        config["base_model"] = str(Path(base_model).resolve())
+    with half_folder(output) as half:
+        run_merge(MergeConfiguration.model_validate(config), str(half), MergeOptions(copy_tokenizer=True, quiet=True))
+    return output
