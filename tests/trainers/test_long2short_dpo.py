@@ -6,12 +6,12 @@ import pytest
 import tiny
 import torch
 from datasets import Dataset
+from trainers.test_vision import vision_pieces
 from trl import DPOTrainer
 
 from k15_plugins.long2short.pairs import preference_pairs
 from k15_plugins.samples import Sample, SampledProblem
 from k15_plugins.trainers.long2short_dpo import Long2ShortDPOConfig, Long2ShortDPOTrainer
-from trainers.test_vision import vision_pieces
 
 
 def pairs(size=8):
