@@ -1,4 +1,4 @@
-"""Time and memory of merging two checkpoints of 2 GB, ours and mergekit's linear merge: `python benchmarks/merging.py`.
+"""Time and memory of merging two checkpoints of 2 GB, ours and mergekit's: `python benchmarks/merging.py`.
 
 Each merge is a process of its own; the two take turns. Ours runs under a hard limit of 600 MB for all memory that a
 process can call its own (RLIMIT_DATA); a merge that needs more fails. Writes `docs/results/merging.md`.
@@ -84,9 +84,9 @@ def main() -> None:
     lines = [
         "# Merging two checkpoints",
         "",
-        f"The plain average of two random Llamas of {sizes[0]:.2f} GB in bfloat16 (shards of 500 MB), on the CPU; median "
-        f"of {ROUNDS} rounds in turns, imports included. Ratios are taken within a round, with their range. Ours ran "
-        f"under a hard limit of {LIMIT_MB} MB (RLIMIT_DATA). Made by `python benchmarks/merging.py`.",
+        f"The plain average of two random Llamas of {sizes[0]:.2f} GB in bfloat16 (shards of 500 MB), on the CPU; "
+        f"median of {ROUNDS} rounds in turns, imports included. Ratios are taken within a round, with their range. "
+        f"Ours ran under a hard limit of {LIMIT_MB} MB (RLIMIT_DATA). Made by `python benchmarks/merging.py`.",
         "",
         "| merge | seconds | ratio | peak resident memory (MB) | ratio |",
         "|---|---|---|---|---|",

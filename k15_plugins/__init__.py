@@ -21,6 +21,16 @@ _HOMES = {
     "reasoning_gym_problems": "tasks.reasoning_gym",
     "load_problems": "tasks.files",
     "evaluate": "evaluation.accuracy",
+    "summarize": "evaluation.figures",
+    "compare": "evaluation.figures",
+    "merge_checkpoints": "long2short.merge",
+    "shortest_rows": "long2short.shortest",
+    "preference_pairs": "long2short.pairs",
+    "Point": "long2short.selection",
+    "frontier": "long2short.selection",
+    "select": "long2short.selection",
+    "Long2ShortDPOConfig": "trainers.long2short_dpo",
+    "Long2ShortDPOTrainer": "trainers.long2short_dpo",
 }
 __all__ = list(_HOMES)
 

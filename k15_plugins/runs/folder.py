@@ -25,6 +25,8 @@ PICTURES = "pictures"
 LOCK = "lock"
 
 _MAY_DIFFER = ("resume", "trainer.args.max_steps")
+# A pipeline finds out itself which of its steps are out of date.
+_MAY_DIFFER_BELOW = ("stage.steps.", "stage.given")
 _PACKAGES = (
     "k15-plugins",
     "trl",
@@ -63,7 +65,7 @@ def open_folder(run_dir: Path, config: dict[str, Any], in_sweep: bool = False) -
     Args:
         run_dir (`Path`): The run's folder.
         config (`dict[str, Any]`): The resolved config. With its key `resume` set, the folder must hold a run with the
-            same config; only `resume` and `trainer.args.max_steps` may differ.
+            same config; only `resume`, `trainer.args.max_steps` and the steps of a pipeline may differ.
         in_sweep (`bool`): Whether it is a job of a sweep, which may have been ended before this job began.
 
     Returns:
@@ -112,7 +114,8 @@ def check_same_config(saved: dict[str, Any], config: dict[str, Any]) -> None:
     """
     before, now = flat(saved), flat(config)
     for key in sorted(before.keys() | now.keys()):
-        if key not in _MAY_DIFFER and before.get(key) != now.get(key):
+        may_differ = key in _MAY_DIFFER or key.startswith(_MAY_DIFFER_BELOW)
+        if not may_differ and before.get(key) != now.get(key):
             raise ValueError(
                 f"resume: {key} was {before.get(key, 'not set')} in the run and is {now.get(key, 'not set')} now; "
                 "give the same command, or start a new run."

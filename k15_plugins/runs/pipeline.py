@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -41,11 +42,16 @@ def run_pipeline(
         place = run_dir / name
         words = [_filled(word, run_dir, given) for word in steps[name]]
         inputs = _inputs(steps[name], run_dir, given)
-        state = {"command": words, "inputs": {str(path): fingerprint(path) for path in inputs}}
         told = f"k15: step {number} of {len(names)}, {name}"
+        state = {
+            "command": words,
+            "config": _composed(name, words),
+            "inputs": {str(path): fingerprint(path) for path in inputs},
+        }
         if (place / STEP).exists() and json.loads((place / STEP).read_text()) != state:
             print(
-                f"{told}: its command or inputs have changed; the old folder is {_move_away(place).name}", flush=True
+                f"{told}: its command, config or inputs have changed; the old folder is {_move_away(place).name}",
+                flush=True,
             )
         if (place / folder.STATUS).exists() and folder.read_status(place)["state"] == "finished":
             print(f"{told}: nothing has changed since it finished", flush=True)
@@ -101,6 +107,15 @@ def fingerprint(path: Path) -> dict[str, list[int]]:
     """
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     return {str(file.relative_to(path)): [file.stat().st_size, file.stat().st_mtime_ns] for file in files}
+
+
+def _composed(name: str, words: list[str]) -> str:
+    """Return the config of a step as text, so that a change of its recipe is seen as well."""
+    command = [sys.executable, "-m", "k15_plugins", *words, "--cfg", "job", "--resolve"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(f"step {name} is refused: {done.stderr.strip().removeprefix('k15: ')}")
+    return done.stdout
 
 
 def _filled(word: str, run_dir: Path, given: dict[str, str]) -> str:
