@@ -1,0 +1,193 @@
+"""The seeds' benchmarks by name (paper 3.1), from the Hub or from a local JSONL file with the same columns.
+
+One scorer for all: the reward functions of `k15_plugins.rewards`. What lm-eval has generated is scored by them too.
+Benchmarks of code and of images (LiveCodeBench, Codeforces, MathVista) need rewards that this package does not have.
+"""
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, load_dataset
+
+from k15_plugins.samples import Sample, SampledProblem
+from k15_plugins.tasks.problems import Problems, did_you_mean, make_prompt, to_dataset
+
+_BOXED = "{problem}\n\nReason step by step, and put your final answer within \\boxed{{}}."
+_CHOICES = "{problem}\n\n{choices}\n\nReason step by step, and put the letter of the right choice within \\boxed{{}}."
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Where a benchmark lies on the Hub, and its columns.
+
+    Args:
+        path (`str`): Name of the data set.
+        split (`str`): Its split.
+        problem (`str`): Column of the problems.
+        answer (`str`): Column of the right answers.
+        subset (`str`, *optional*): Its configuration.
+        level (`str`, *optional*): Column of the difficulty, a whole number.
+        wrong (`tuple[str, ...]`): Columns of the wrong choices; none for questions without choices.
+        after (`str`): The answer is what comes after the last of these signs in its column; empty for all of it.
+    """
+
+    path: str
+    split: str
+    problem: str
+    answer: str
+    subset: str | None = None
+    level: str | None = None
+    wrong: tuple[str, ...] = ()
+    after: str = ""
+
+
+BENCHMARKS = {
+    "aime_2024": Benchmark("HuggingFaceH4/aime_2024", "train", "problem", "answer"),
+    "aime_2025": Benchmark("math-ai/aime25", "test", "problem", "answer"),
+    "math_500": Benchmark("HuggingFaceH4/MATH-500", "test", "problem", "answer", level="level"),
+    "gsm8k": Benchmark("openai/gsm8k", "test", "question", "answer", subset="main", after="####"),
+    "gpqa_diamond": Benchmark(
+        "Idavidrein/gpqa",
+        "train",
+        "Question",
+        "Correct Answer",
+        subset="gpqa_diamond",
+        wrong=("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3"),
+    ),
+}
+"""Benchmarks by name; score them with `MathReward`, whose answer stands in a box."""
+
+
+def load_benchmark(
+    name: str, path: str | None = None, system: str | None = None, conversational: bool = True, seed: int = 0
+) -> Problems:
+    """Load a benchmark as held-out problems.
+
+    Args:
+        name (`str`): Key of `BENCHMARKS`.
+        path (`str`, *optional*): A JSONL file with the columns of the Hub's data set; by default that is loaded.
+        system (`str`, *optional*): System message; only for conversational prompts.
+        conversational (`bool`): Whether prompts are lists of messages.
+        seed (`int`): Seed of the order of choices.
+
+    Returns:
+        `Problems`: None to train on; `task` is the name, `level` the benchmark's own or 0.
+
+    Raises:
+        ValueError: If the name is unknown, the file is missing, or a row lacks a column.
+    """
+    benchmark = find_benchmark(name)
+    if path is not None and not Path(path).is_file():
+        raise ValueError(f"task.path={path} does not exist; give a JSONL file with the columns of {benchmark.path}.")
+    data = (
+        load_dataset(benchmark.path, benchmark.subset, split=benchmark.split)
+        if path is None
+        else Dataset.from_list([json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()])
+    )
+    needed = [benchmark.problem, benchmark.answer, *benchmark.wrong, *([benchmark.level] if benchmark.level else [])]
+    if missing := [column for column in needed if column not in data.column_names]:
+        raise ValueError(
+            f"{path or benchmark.path} has no column {missing[0]!r}; it has {', '.join(data.column_names)}."
+        )
+    rows = []
+    for row in data:
+        text, answer = question(benchmark, row, seed)
+        prompt = make_prompt(text, system, conversational)
+        level = int(row[benchmark.level]) if benchmark.level else 0
+        rows.append({"prompt": prompt, "answer": answer, "level": level, "task": name})
+    return Problems(to_dataset([], conversational, False), to_dataset(rows, conversational, False))
+
+
+def find_benchmark(name: str) -> Benchmark:
+    """Return a benchmark.
+
+    Args:
+        name (`str`): Key of `BENCHMARKS`.
+
+    Raises:
+        ValueError: If there is none of this name.
+    """
+    if name not in BENCHMARKS:
+        raise ValueError(
+            f"no benchmark is called {name!r}{did_you_mean(name, BENCHMARKS)}; take one of {', '.join(BENCHMARKS)}."
+        )
+    return BENCHMARKS[name]
+
+
+def question(benchmark: Benchmark, row: dict[str, Any], seed: int = 0) -> tuple[str, str]:
+    """Return the text of a problem and its right answer.
+
+    Args:
+        benchmark (`Benchmark`): The benchmark.
+        row (`dict[str, Any]`): A row of its data set.
+        seed (`int`): Seed of the order of choices, which is the same for a question wherever it stands.
+    """
+    answer = str(row[benchmark.answer])
+    if benchmark.after:
+        answer = answer.rpartition(benchmark.after)[2]
+    answer = answer.strip()
+    if not benchmark.wrong:
+        return _BOXED.format(problem=row[benchmark.problem]), answer
+    choices = [answer, *(str(row[column]).strip() for column in benchmark.wrong)]
+    random.Random(f"{seed} {row[benchmark.problem]}").shuffle(choices)
+    letters = "ABCDEFGHIJ"[: len(choices)]
+    listed = "\n".join(f"{letter}. {choice}" for letter, choice in zip(letters, choices, strict=True))
+    return _CHOICES.format(problem=row[benchmark.problem], choices=listed), letters[choices.index(answer)]
+
+
+def read_lm_eval(
+    path: str | Path,
+    name: str,
+    answer: Callable[[dict[str, Any]], str],
+    reward_func: Callable[..., list[float | None]],
+    tokenizer: Any,
+    max_new_tokens: int | None = None,
+) -> list[SampledProblem]:
+    """Score what lm-eval has generated, from the log that `lm_eval run --log_samples` writes for a task.
+
+    lm-eval keeps texts only, so tokens are counted by tokenizing them again, with one more for the end.
+
+    Args:
+        path (`str` or `Path`): The file `samples_TASK_TIME.jsonl`.
+        name (`str`): Name of the task in the result.
+        answer (`Callable`): Gives the right answer from lm-eval's document, the row of its data set, such as
+            `lambda doc: question(BENCHMARKS["aime_2024"], doc)[1]`.
+        reward_func (`Callable`): TRL reward function that gives at least 0.5 for a right final answer, from the
+            column `answer`.
+        tokenizer (`PreTrainedTokenizerBase`): Counts the tokens.
+        max_new_tokens (`int`, *optional*): Limit of the responses; one that reaches it counts as cut off.
+
+    Returns:
+        `list[SampledProblem]`: In the order of the documents; with filters, each document once.
+
+    Raises:
+        ValueError: If the file is missing or has no generated text.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"{path} does not exist; give the samples_*.jsonl that lm_eval --log_samples wrote.")
+    lines = {}
+    for text in Path(path).read_text(encoding="utf-8").splitlines():
+        line = json.loads(text)
+        lines[line["doc_id"]] = line
+    problems = []
+    for document, line in sorted(lines.items()):
+        responses = line["resps"][0]
+        if not all(isinstance(response, str) for response in responses):
+            raise ValueError(f"{path} holds log-likelihoods; only tasks that generate text can be scored here.")
+        prompt = line["arguments"]["gen_args_0"]["arg_0"]
+        columns = {"answer": [answer(line["doc"])] * len(responses)}
+        rewards = reward_func(prompts=[prompt] * len(responses), completions=responses, completion_ids=None, **columns)
+        extract = getattr(reward_func, "extract", lambda response: None)
+        samples = []
+        for response, reward in zip(responses, rewards, strict=True):
+            ids = tokenizer(response, add_special_tokens=False)["input_ids"]
+            truncated = max_new_tokens is not None and len(ids) >= max_new_tokens
+            ids += [] if truncated else [tokenizer.eos_token_id]
+            right = reward is not None and reward >= 0.5
+            samples.append(Sample(response, ids, right, truncated, extract(response)))
+        problems.append(SampledProblem(document, prompt, tokenizer(prompt)["input_ids"], samples, name))
+    return problems

@@ -1,0 +1,95 @@
+"""Benchmarks from local files of the Hub's columns, and what a real lm-eval (0.4.13) logged for five sums.
+
+The log was made with `lm_eval run --model hf --log_samples` on the shipped model, two samples a problem.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+
+from k15_plugins import ExactMatchReward, MathReward
+from k15_plugins.evaluation.benchmarks import BENCHMARKS, load_benchmark, read_lm_eval
+from k15_plugins.evaluation.figures import summarize
+
+LOG = Path(__file__).parent / "data" / "lm_eval_samples.jsonl"
+ROWS = {
+    "aime_2024": {"id": 60, "problem": "How much is $5+4$?", "solution": "...", "answer": "9", "year": "2024"},
+    "aime_2025": {"problem": "How much is $5+4$?", "answer": "9", "id": "0"},
+    "math_500": {"problem": "Halve $1$.", "answer": "\\frac{1}{2}", "subject": "Algebra", "level": 3},
+    "gsm8k": {"question": "Five and four?", "answer": "5 + 4 = <<5+4=9>>9\n#### 9"},
+    "gpqa_diamond": {
+        "Question": "Which?",
+        "Correct Answer": "this\n",
+        "Incorrect Answer 1": "that",
+        "Incorrect Answer 2": "these",
+        "Incorrect Answer 3": "those",
+    },
+}
+
+
+def local(tmp_path, *rows):
+    file = tmp_path / "benchmark.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(file)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_local_file_and_the_right_answer(name, tmp_path):
+    problems = load_benchmark(name, local(tmp_path, ROWS[name]))
+    (row,) = problems.held_out
+    assert len(problems.train) == 0
+    assert row["task"] == name
+    assert row["level"] == ROWS[name].get("level", 0)
+    text = row["prompt"][0]["content"]
+    assert ROWS[name][BENCHMARKS[name].problem] in text
+    assert "\\boxed{}" in text
+    reward = MathReward()
+    wrong = "Z" if BENCHMARKS[name].wrong else "77"
+    answers = [f"So it is \\boxed{{{answer}}}." for answer in (row["answer"], wrong)]
+    assert reward([row["prompt"]] * 2, answers, None, answer=[row["answer"]] * 2) == [1.0, 0.0]
+
+
+def test_choices_stand_in_a_fixed_order_and_the_letter_is_right(tmp_path):
+    rows = [ROWS["gpqa_diamond"] | {"Question": f"Which of {number}?"} for number in range(40)]
+    file = local(tmp_path, *rows)
+    first, again, other = (load_benchmark("gpqa_diamond", file, seed=seed).held_out for seed in (0, 0, 1))
+    assert list(first["prompt"]) == list(again["prompt"]) != list(other["prompt"])
+    assert {*first["answer"]} == set("ABCD")
+    for row in first:
+        assert f"{row['answer']}. this\n" in row["prompt"][0]["content"]
+    # The order belongs to the question, not to its place in the file.
+    turned = load_benchmark("gpqa_diamond", local(tmp_path, *rows[::-1])).held_out
+    assert list(turned["answer"])[::-1] == list(first["answer"])
+
+
+def test_what_cannot_be_loaded_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"no benchmark is called 'math500' \(did you mean 'math_500'\?\)"):
+        load_benchmark("math500")
+    with pytest.raises(ValueError, match=r"task\.path=nowhere does not exist; give a JSONL file with the columns of"):
+        load_benchmark("math_500", "nowhere")
+    with pytest.raises(ValueError, match="has no column 'level'; it has problem, answer"):
+        load_benchmark("math_500", local(tmp_path, {"problem": "p", "answer": "a"}))
+
+
+def test_what_lm_eval_generated_is_scored_by_ours():
+    tokenizer = tiny.tiny_tokenizer()
+    reward = ExactMatchReward()
+    problems = read_lm_eval(LOG, "sums", lambda doc: doc["answer"], reward, tokenizer)
+    lines = [json.loads(line) for line in LOG.read_text().splitlines()]
+    assert [problem.problem for problem in problems] == list(range(5))
+    for problem, line in zip(problems, lines, strict=True):
+        assert problem.prompt == line["doc"]["prompt"]
+        assert [sample.response for sample in problem.samples] == line["resps"][0]
+        for sample in problem.samples:
+            assert sample.right == sample.response.endswith(f"answer {line['doc']['answer']}")
+            assert sample.tokens == len(sample.response.split()) + 1
+            assert not sample.truncated
+    figures = summarize(problems)["all"]
+    assert figures["samples"] == 2
+    assert 0 < figures["accuracy"] < 1
+    short = read_lm_eval(LOG, "sums", lambda doc: doc["answer"], reward, tokenizer, max_new_tokens=20)
+    assert 0 < summarize(short)["all"]["truncated"] < 1
+    with pytest.raises(ValueError, match="does not exist; give the samples_"):
+        read_lm_eval("nowhere", "sums", lambda doc: doc["answer"], reward, tokenizer)
