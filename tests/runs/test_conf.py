@@ -14,6 +14,21 @@ RECIPES = sorted(path.stem for path in (CONF / "recipe").glob("*.yaml"))
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONF.glob("*/*.yaml") if path.parent.name != "recipe")
 
 
+# What a recipe or an option cannot know.
+NEEDED = {
+    "evaluate": ["stage.models={one: some/model}"],
+    "select_checkpoint": ["stage.run=some/run"],
+    "long2short_merge": ["stage.checkpoints=[some/model,other/model]"],
+    "long2short_rejection": ["model.name=some/model"],
+    "long2short_dpo": ["model.name=some/model"],
+    "long2short_rl": ["model.name=some/model"],
+    "model=hub": ["model.name=some/model"],
+    "task=jsonl": ["task.path=problems.jsonl"],
+    "task=benchmark": ["task.name=math_500"],
+}
+BESIDE = {"trainer=grpo": "grpo", "trainer=no_training": "long2short_rejection"}
+
+
 def compose(*overrides: str) -> dict:
     with hydra.initialize_config_module("k15_plugins.conf", version_base="1.3"):
         composed = hydra.compose("run", overrides=list(overrides))
@@ -29,14 +44,13 @@ def check(config: dict) -> None:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_composes_and_names_only_what_exists(recipe):
-    check(compose(f"+recipe={recipe}"))
+    check(compose(f"+recipe={recipe}", *NEEDED.get(recipe, [])))
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_every_option_composes_and_names_only_what_exists(option):
-    missing = {"model=hub": ["model.name=some/model"], "task=jsonl": ["task.path=problems.jsonl"]}.get(option, [])
-    recipe = "grpo" if option == "trainer=grpo" else "kimi_rl"
-    check(compose(f"+recipe={recipe}", option, *missing))
+    recipe = BESIDE.get(option, "kimi_rl")
+    check(compose(f"+recipe={recipe}", option, *NEEDED.get(recipe, []), *NEEDED.get(option, [])))
 
 
 @pytest.mark.parametrize(
