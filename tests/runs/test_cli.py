@@ -227,7 +227,7 @@ def test_two_processes_are_kept_out_of_one_folder(k15):
     first.kill()
     wait_for(lambda: gone(int(pid_file.read_text())))
     third = k15.start(*command, "resume=run")
-    wait_for(lambda: not gone(int(pid_file.read_text())))
+    wait_for(lambda: len((k15.folder / "run" / "metrics.jsonl").read_text().splitlines()) == 2)
     third.send_signal(signal.SIGTERM)
     third.communicate(timeout=60)
     assert third.returncode == 130

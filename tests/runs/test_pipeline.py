@@ -1,5 +1,6 @@
 """Steps of a pipeline: only what is out of date runs; nothing is lost."""
 
+import fcntl
 import json
 import os
 import signal
@@ -92,6 +93,15 @@ def result(folder: Path, step: str = "three") -> str:
     return (folder / step / "model" / "text").read_text()
 
 
+def is_held(folder: Path) -> bool:
+    with (folder / "lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def test_steps_run_once_and_again_when_their_inputs_change(k15):
     folder = k15.folder / "run"
     done = k15("hydra.run.dir=run")
@@ -134,8 +144,10 @@ def test_a_killed_pipeline_goes_on(k15):
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    time.sleep(1)
-    # All that it had started is gone, or the step's folder would be in use.
+    # All that it had started ends with it, and lets go of the step's folder.
+    while is_held(folder / "two"):
+        assert time.monotonic() < end
+        time.sleep(0.05)
     done = k15("resume=run", slow)
     assert done.returncode == 0, done.stderr
     assert "two, going on" in done.stdout
