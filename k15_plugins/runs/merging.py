@@ -3,12 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
+
 from k15_plugins.long2short.merge import merge_checkpoints
 from k15_plugins.long2short.mergekit_methods import merge_with_mergekit
 from k15_plugins.report.accuracy_tokens import draw_accuracy_tokens
 from k15_plugins.runs import folder
 from k15_plugins.runs.build import build
-from k15_plugins.runs.launch import is_first_rank
+from k15_plugins.runs.devices import set_up_devices
 from k15_plugins.runs.measure import measure, write_evaluation, write_figures
 from k15_plugins.runs.stages import quiet
 
@@ -44,7 +46,9 @@ def merge(
         raise ValueError(
             f"stage.alphas sweeps between two checkpoints, and there are {len(checkpoints)}; leave it at null."
         )
-    if is_first_rank() and not (run_dir / folder.MODEL).exists():
+    set_up_devices()
+    state = PartialState()
+    if state.is_main_process and not (run_dir / folder.MODEL).exists():
         if mergekit is None:
             merge_checkpoints(checkpoints, run_dir / folder.MODEL, weights)
         else:
@@ -54,13 +58,14 @@ def merge(
     models = {}
     for alpha in alphas:
         place = run_dir / "alphas" / f"{alpha:g}"
-        if is_first_rank() and not place.exists():
+        if state.is_main_process and not place.exists():
             place.parent.mkdir(exist_ok=True)
             merge_checkpoints(checkpoints, place, [alpha, 1 - alpha])
         models[f"alpha {alpha:g}"] = str(place)
+    state.wait_for_everyone()
     held_out = build(config["task"]).held_out
     sampled = measure(config, run_dir, models, held_out, num_samples, batch_size)
-    if is_first_rank():
+    if state.is_main_process:
         summaries = write_evaluation(run_dir, sampled)
         merged = (weights or [0.5])[0]
         nearest = f"alpha {min(alphas, key=lambda alpha: abs(alpha - merged)):g}"

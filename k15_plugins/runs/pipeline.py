@@ -32,8 +32,14 @@ def run_pipeline(
         given (`dict[str, str]`, *optional*): Name of a step to the folder of a model to take instead of running it.
 
     Raises:
-        ValueError: If a step refers to one that does not come before it, a given model is missing, or a step fails.
+        ValueError: If a step refers to one that does not come before it, a given model is missing, or a step fails; or
+            if the pipeline itself is to have several processes.
     """
+    if config["backend"]["processes"] != 1:
+        raise ValueError(
+            f"backend.processes={config['backend']['processes']}: a pipeline is one process; "
+            "give backend.processes to the steps that train."
+        )
     given = given or {}
     steps = {name: words for name, words in steps.items() if words is not None}
     check_steps(steps, given)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from k15_plugins.runs.pipeline import check_steps
+from k15_plugins.runs.pipeline import check_steps, run_pipeline
 
 ROOT = Path(__file__).parents[2]
 
@@ -161,6 +161,11 @@ def test_a_failing_step_ends_it_with_its_own_sentence(k15):
     assert "step two failed: text=fail cannot be made; give another." in done.stderr
     assert json.loads((k15.folder / "run" / "status.json").read_text())["state"] == "failed"
     assert starts(k15.folder / "run") == {"one": 1, "two": 1}
+
+
+def test_a_pipeline_is_one_process(tmp_path):
+    with pytest.raises(ValueError, match=r"backend\.processes=2: a pipeline is one process"):
+        run_pipeline({"backend": {"processes": 2}}, tmp_path, {})
 
 
 @pytest.mark.parametrize(
