@@ -1,6 +1,5 @@
 """Problems from reasoning-gym: any task, levels, mixtures, and a split that no seed or size can break."""
 
-import os
 import random
 from collections import Counter
 
@@ -25,18 +24,6 @@ WITHOUT_ANSWER = {"boxnet", "graph_color", "propositional_logic", "rubiks_cube",
 # Level 0 of the curriculum: refused by the task itself (knight_swap), minutes a problem (sokoban).
 LEVEL_0_UNUSABLE = {"knight_swap", "sokoban"}
 ALL_TASKS = sorted(DATASETS.keys() - {"composite"})
-# One of each kind: plain, tuples in the entry, own scorers, no curriculum, no answer.
-SOME_TASKS = [
-    "ab", "acre", "arc_1d", "base_conversion", "bitwise_arithmetic", "caesar_cipher", "chain_sum",
-    "complex_arithmetic", "countdown", "decimal_arithmetic", "dice", "family_relationships",
-    "fraction_simplification", "graph_color", "gsm_symbolic", "knights_knaves", "leg_counting",
-    "letter_counting", "list_functions", "maze", "mini_sudoku", "n_queens", "polynomial_equations",
-    "quantum_lock", "rearc", "shortest_path", "spell_backward", "syllogism", "tower_of_hanoi", "tsumego",
-    "word_sorting",
-]  # fmt: skip
-SLOW = pytest.mark.skipif(
-    "K15_SLOW_TESTS" not in os.environ, reason="takes half a minute; set K15_SLOW_TESTS=1 to check every task"
-)
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +31,7 @@ def scorer():
     return GuardedVerifier("k15_plugins.rewards.score_reasoning_gym:score", timeout_seconds=30)
 
 
-@pytest.mark.parametrize(
-    "name", [*SOME_TASKS, *(pytest.param(n, marks=SLOW) for n in ALL_TASKS if n not in SOME_TASKS)]
-)
+@pytest.mark.parametrize("name", ALL_TASKS)
 def test_the_right_answer_scores_full_marks_after_its_way_through_the_dataset(name, scorer):
     task = Task(name, levels=[{}] if name in LEVEL_0_UNUSABLE else [0])
     (row,) = reasoning_gym_problems([task], train_size=1, held_out_size=0).train
