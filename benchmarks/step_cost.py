@@ -17,7 +17,7 @@ from typing import Any
 
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "step_cost.md"
 ROUNDS = 3
-ITERATIONS = 4
+ITERATIONS = 3
 TOKENS = 48
 STOCK = "GRPOTrainer"
 ARMS = (STOCK, "GRPOTrainer, beta=0.04", "MirrorDescentTrainer", "MirrorDescentTrainer, beta=0.04")
