@@ -99,7 +99,7 @@ def main() -> None:
         "Held-out problems, 4 responses each at temperature 1; mean over seeds "
         f"{', '.join(map(str, options.seeds))}, differences to the long model of the same seed with their 95 % "
         "t-interval over seeds. In the last column, the paper's differences on MATH500. Made by "
-        f"`python benchmarks/long2short.py`; a seed took {minutes:.0f} minutes, two side by side on two cores, "
+        f"`python benchmarks/long2short.py`; a seed took {minutes:.0f} minutes on one core, beside other work, "
         "without the warm start.",
         "",
         "| model | accuracy | tokens | accuracy, points to long | tokens to long, % | the paper's |",

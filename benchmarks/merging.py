@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "docs" / "results" / "merging.md"
-ROUNDS = 3
+ROUNDS = 2
 LIMIT_MB = 600
 OURS, THEIRS = "merge_checkpoints", "mergekit, linear"
 CALLS = {

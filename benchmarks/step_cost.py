@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 RESULT = Path(__file__).parents[1] / "docs" / "results" / "step_cost.md"
-ROUNDS = 3
+ROUNDS = 2
 ITERATIONS = 3
 TOKENS = 48
 STOCK = "GRPOTrainer"

@@ -62,9 +62,11 @@ def _rejected(samples: list[Sample], chosen: Sample, ratio: float) -> list[tuple
     distinct: dict[tuple[int, ...], Sample] = {}
     for sample in samples:
         distinct.setdefault(tuple(sample.ids), sample)
+    # In floats 1.1 * 50 is more than 55.
+    long_tokens = ratio * chosen.tokens - 1e-9
     longest_first = sorted(distinct.values(), key=lambda sample: -sample.tokens)
     wrong = [(WRONG, sample) for sample in longest_first if not sample.right and sample.tokens > chosen.tokens]
-    long = [(LONG, sample) for sample in longest_first if sample.right and sample.tokens >= ratio * chosen.tokens]
+    long = [(LONG, sample) for sample in longest_first if sample.right and sample.tokens >= long_tokens]
     both = min(len(wrong), len(long))
     in_turn = [pair for pairs in zip(wrong, long, strict=False) for pair in pairs]
     return in_turn + wrong[both:] + long[both:]

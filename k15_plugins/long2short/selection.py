@@ -41,5 +41,6 @@ def select(points: list[Point], accuracy_loss: float = 0.01) -> Point:
     if not 0 <= accuracy_loss <= 1:
         raise ValueError(f"accuracy_loss={accuracy_loss} is no share; give a number from 0 to 1, such as 0.01.")
     best = max(point.accuracy for point in points)
-    good = [point for point in points if point.accuracy >= best - accuracy_loss]
+    # In floats 0.07 - 0.01 is more than 0.06.
+    good = [point for point in points if point.accuracy >= best - accuracy_loss - 1e-9]
     return min(good, key=lambda point: (point.tokens, -point.accuracy))

@@ -70,8 +70,8 @@ class Long2ShortDPOTrainer(DPOTrainer):
         **kwargs: as `DPOTrainer`.
 
     Raises:
-        ValueError: if a pair is longer than `max_length`, or `held_out` comes without `reward_func` or with a model
-            that is sharded.
+        ValueError: if a pair is longer than `max_length`, or `held_out` comes without `reward_func`, with images, or
+            with a model that is sharded.
     """
 
     # TRL leaves these to inference, which finds them optional.
@@ -101,6 +101,8 @@ class Long2ShortDPOTrainer(DPOTrainer):
         super().__init__(model=model, args=args, **kwargs)
         if held_out is not None and reward_func is None:
             raise ValueError("held_out needs a reward_func that tells right answers from wrong ones; give one.")
+        if held_out is not None and {"image", "images"} & set(held_out.column_names):
+            raise ValueError("held_out has images, which would be left out of the sampling; leave held_out out.")
         if held_out is not None and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             raise ValueError("held_out cannot be sampled from a model that FSDP or DeepSpeed shards; leave it out.")
         kinds = list(data["kind"]) if "kind" in columns else []

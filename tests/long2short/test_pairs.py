@@ -30,6 +30,11 @@ def test_both_kinds_in_turn_the_longest_first():
     assert lengths(preference_pairs([group], ratio=1.25, pairs_per_problem=9))[-1] == ("long", 4, 5)
 
 
+def test_exactly_the_ratio_is_long_enough():
+    group = problem(sample(50, True), sample(55, True))
+    assert lengths(preference_pairs([group], ratio=1.1)) == [("long", 50, 55)]
+
+
 def test_ties_go_to_the_first_and_equal_responses_count_once():
     group = problem(
         sample(3, True, mark=1), sample(3, True, mark=2), sample(8, False, mark=3), sample(8, False, mark=4),
@@ -68,7 +73,7 @@ def test_every_pair_keeps_its_rule(given_problems, ratio, pairs_per_problem):
             assert pair["rejected_tokens"] > pair["chosen_tokens"]
         else:
             assert any(one.right for one in rejected)
-            assert pair["rejected_tokens"] >= ratio * pair["chosen_tokens"]
+            assert pair["rejected_tokens"] >= ratio * pair["chosen_tokens"] - 1e-9
     for number in by_problem:
         own = [tuple(pair["rejected_ids"]) for pair in pairs if pair["problem"] == number]
         assert len(own) == len(set(own)) <= pairs_per_problem
@@ -110,6 +115,16 @@ def test_the_balance_leaves_out_one_kind_only(given_problems, share, seed):
         # As near as whole pairs allow.
         assert abs(wrong - share * (wrong + long)) <= 1
     assert kept == preference_pairs(given_problems, wrong_share=share, seed=seed)
+
+
+@pytest.mark.parametrize(("share", "wrong", "long"), [(0.25, 10, 30), (0.75, 30, 10), (0.5, 30, 30), (0.0, 0, 30)])
+def test_the_share_is_reached_by_leaving_out_the_other_kind_by_seed(share, wrong, long):
+    groups = [problem(sample(4, True), sample(8, False), sample(9, True), number=number) for number in range(30)]
+    pairs = preference_pairs(groups, wrong_share=share, seed=1)
+    assert [sum(pair["kind"] == kind for pair in pairs) for kind in ("wrong", "long")] == [wrong, long]
+    assert pairs == preference_pairs(groups, wrong_share=share, seed=1)
+    left_out = wrong + long < 60 and min(wrong, long) > 0
+    assert (pairs != preference_pairs(groups, wrong_share=share, seed=2)) == left_out
 
 
 @pytest.mark.parametrize(

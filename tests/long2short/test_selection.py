@@ -39,9 +39,15 @@ def test_the_frontier_is_what_nobody_beats(given_points):
 def test_the_choice_is_the_shortest_good_one(given_points, loss):
     chosen = select(given_points, loss)
     best = max(point.accuracy for point in given_points)
-    assert chosen.accuracy >= best - loss
+    assert chosen.accuracy >= best - loss - 1e-9
     assert all(point.tokens >= chosen.tokens for point in given_points if point.accuracy >= best - loss)
     assert any(point[1:] == chosen[1:] for point in frontier(given_points))
+
+
+def test_exactly_one_point_is_within_one_point():
+    for best in range(1, 101):
+        less = Point("less", (best - 1) / 100, 10)
+        assert select([Point("best", best / 100, 20), less], accuracy_loss=0.01) == less
 
 
 def test_a_loss_out_of_range_is_refused():

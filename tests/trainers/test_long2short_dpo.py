@@ -193,9 +193,12 @@ def test_the_policy_itself_is_measured_while_it_trains(tmp_path):
     assert logged(one, "rewards/margins") == logged(other, "rewards/margins")
 
 
-def test_held_out_problems_need_a_verdict(tmp_path):
+def test_held_out_problems_need_a_verdict_and_no_images(tmp_path):
     with pytest.raises(ValueError, match="held_out needs a reward_func"):
         trainer(tmp_path, held_out=tiny.problems(10))
+    with_images = tiny.problems(2).add_column("image", [None, None])
+    with pytest.raises(ValueError, match="held_out has images"):
+        trainer(tmp_path, held_out=with_images, reward_func=tiny.odd_start)
 
 
 def test_what_is_used_of_trl():
