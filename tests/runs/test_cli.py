@@ -113,7 +113,7 @@ def test_help_is_quick(k15):
     done = k15("--help")
     # The promise is 2 seconds on a machine that does nothing else; tests may share theirs.
     assert time.monotonic() - began < 6
-    assert "recipe: grpo, kimi_rl" in done.stdout
+    assert "recipe: evaluate, grpo, kimi_k15, kimi_rl" in done.stdout
 
 
 def test_composing_loads_neither_torch_nor_trl():
@@ -133,7 +133,7 @@ def test_cfg_shows_everything(k15):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "k15: no recipe given; add one of +recipe=grpo, +recipe=kimi_rl"),
+        ([], "k15: no recipe given; add one of +recipe=evaluate, +recipe=grpo, +recipe=kimi_k15"),
         (["recipe=kimi_rl"], "k15: a recipe is added with a plus sign: +recipe=kimi_rl."),
         (["+recipe=kimi_ll"], "k15: recipe has no option kimi_ll (did you mean kimi_rl?)"),
         (["+recipe=kimi_rl", "sampler=unifrom"], "k15: sampler has no option unifrom (did you mean uniform?)"),
