@@ -18,11 +18,13 @@ from tqdm.auto import tqdm
 _PIECE = 2**21  # elements
 _KEPT = (
     "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*",
-    "merges.txt", "*.model", "chat_template*", "*processor_config.json", "model.safetensors.index.json", "*.py",
+    "merges.txt", "*.model", "chat_template*", "*processor_config.json", "*.py",
 )  # fmt: skip
 # What may differ between models that can be averaged: notes, the type of the weights, and whether the output layer
 # is stored, which is looked at tensor by tensor.
 _NOTES = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache", "tie_word_embeddings"}
+_WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_OLD_VOCABULARIES = ("tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt")
 _WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _OUTPUT = "lm_head.weight"
 _INPUTS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight")
@@ -50,7 +52,8 @@ def merge_checkpoints(
     Args:
         checkpoints (`Sequence`): Folders of models in transformers' form with safetensors, two or more.
         output_dir (`str` or `Path`): Folder of the result; must be new or empty.
-        weights (`Sequence[float]`, *optional*): Weight of each model; they sum to 1. Equal by default.
+        weights (`Sequence[float]`, *optional*): Weight of each model; they sum to 1. Equal by default. A negative one
+            goes beyond the other models, away from this one.
 
     Returns:
         `Path`: `output_dir`.
@@ -69,11 +72,13 @@ def merge_checkpoints(
             one, other = folders[are_adapters.index(True)], folders[are_adapters.index(False)]
             raise ValueError(f"{one} is an adapter and {other} a whole model; merge the adapter into its model first.")
         return merge_adapters(folders, output, weights)
-    _check_configs(folders)
+    config = _check_configs(folders)
     _check_tokenizers(folders)
-    sources = _align([read_layout(folder) for folder in folders], folders)
+    may_tie = config.get("tie_word_embeddings") is not False
+    sources = _align([read_layout(folder) for folder in folders], folders, may_tie)
     with half_folder(output) as half:
-        for pattern in _KEPT:
+        # Beside an unsharded model an index is left over from an earlier one.
+        for pattern in _KEPT if (folders[0] / _WHOLE).is_file() else (*_KEPT, _INDEX):
             for file in folders[0].glob(pattern):
                 shutil.copy2(file, half / file.name)
         total = sum(tensors[0].size for tensors in sources.values())
@@ -142,10 +147,10 @@ def read_layout(folder: Path) -> dict[str, Tensor]:
     Raises:
         ValueError: If there are no such files, or one holds a type that cannot be averaged.
     """
-    index = folder / "model.safetensors.index.json"
-    names = (
-        sorted(set(json.loads(index.read_text())["weight_map"].values())) if index.exists() else ["model.safetensors"]
-    )
+    names = [_WHOLE]
+    # As in transformers, an unsharded file goes before an index.
+    if not (folder / _WHOLE).is_file() and (folder / _INDEX).is_file():
+        names = sorted(set(json.loads((folder / _INDEX).read_text())["weight_map"].values()))
     layout: dict[str, Tensor] = {}
     for name in names:
         file = folder / name
@@ -170,11 +175,18 @@ def _read_header(file: Path) -> tuple[dict[str, Any], int]:
         return json.loads(content.read(length)), 8 + length
 
 
-def _align(layouts: list[dict[str, Tensor]], folders: list[Path]) -> dict[str, list[Tensor]]:
+def _align(layouts: list[dict[str, Tensor]], folders: list[Path], may_tie: bool) -> dict[str, list[Tensor]]:
     """Give each tensor of the first model its counterparts in the others."""
     first = layouts[0]
+    tied = may_tie and _is_tied(first)
     sources: dict[str, list[Tensor]] = {name: [tensor] for name, tensor in first.items()}
     for layout, folder in zip(layouts[1:], folders[1:], strict=True):
+        # The result would be tied again when it is loaded, and the average of the output layers lost.
+        if tied and not _is_tied(layout):
+            raise ValueError(
+                f"{folder} has an output layer of its own ({_OUTPUT}), and that of {folders[0]} is tied to its "
+                f"embedding; name {folder} first."
+            )
         for name in sources:
             # A tied output layer may be stored or not; where it is not, it is the embedding.
             found = layout.get(name) or (_embedding(layout) if name.endswith(_OUTPUT) else None)
@@ -187,13 +199,16 @@ def _align(layouts: list[dict[str, Tensor]], folders: list[Path]) -> dict[str, l
                 )
             sources[name].append(found)
         for name in sorted(layout.keys() - first.keys()):
-            twin = _embedding(layout) if name.endswith(_OUTPUT) else None
-            if twin is None or not _equal(layout[name], twin):
-                what = "whose output layer is tied to its embedding" if twin else "of which it is no tensor"
-                raise ValueError(
-                    f"{folder} has the tensor {name}, unlike {folders[0]}, {what}; merge models of one kind."
-                )
+            if not (tied and name.endswith(_OUTPUT)):
+                raise ValueError(f"{folder} has the tensor {name}, unlike {folders[0]}; merge models of one kind.")
     return sources
+
+
+def _is_tied(layout: dict[str, Tensor]) -> bool:
+    """Tell whether the output layer is the embedding: not stored, or stored once more."""
+    embedding = _embedding(layout)
+    outputs = [tensor for name, tensor in layout.items() if name.endswith(_OUTPUT)]
+    return all(embedding is not None and _equal(output, embedding) for output in outputs)
 
 
 def _embedding(layout: dict[str, Tensor]) -> Tensor | None:
@@ -265,7 +280,8 @@ def _encode(values: np.ndarray, dtype: str) -> bytes:
     return values.astype({"F64": "<f8", "F32": "<f4", "F16": "<f2"}[dtype]).tobytes()
 
 
-def _check_configs(folders: list[Path]) -> None:
+def _check_configs(folders: list[Path]) -> dict[str, Any]:
+    """Return the first model's config if the others' say the same of what matters."""
     configs = []
     for folder in folders:
         if not (folder / "config.json").is_file():
@@ -278,11 +294,20 @@ def _check_configs(folders: list[Path]) -> None:
                 raise ValueError(
                     f"config.json: {key} is {ours} in {folders[0]} and {theirs} in {folder}; merge models of one kind."
                 )
+    return configs[0]
 
 
 def _check_tokenizers(folders: list[Path]) -> None:
     vocabularies = [_vocabulary(folder) for folder in folders]
     ours = vocabularies[0]
+    for name in _OLD_VOCABULARIES if None in vocabularies else ():
+        files = [folder / name for folder in folders if (folder / name).is_file()]
+        for file in files[1:]:
+            if file.read_bytes() != files[0].read_bytes():
+                raise ValueError(
+                    f"the tokenizers differ: {name} is not the same in {files[0].parent} and {file.parent}; merge "
+                    "models of one tokenizer."
+                )
     for folder, theirs in zip(folders[1:], vocabularies[1:], strict=True):
         if ours is not None and theirs is not None and ours != theirs:
             token = min(token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token))

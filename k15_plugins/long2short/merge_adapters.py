@@ -6,15 +6,25 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-_SAME = ("peft_type", "base_model_name_or_path", "target_modules", "fan_in_fan_out", "modules_to_save")
+_SAME = (
+    "peft_type",
+    "base_model_name_or_path",
+    "target_modules",
+    "fan_in_fan_out",
+    "modules_to_save",
+    "trainable_token_indices",
+)
 _UNSUPPORTED = (
     "rank_pattern",
     "alpha_pattern",
     "use_dora",
+    "lora_bias",
     "layer_replication",
     "megatron_config",
     "alora_invocation_tokens",
 )
+# These change the base model when the adapter is loaded, by its rank; the merged rank would change it otherwise.
+_CHANGE_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 
 
 def merge_adapters(folders: Sequence[Path], output: Path, weights: Sequence[float]) -> Path:
@@ -78,6 +88,11 @@ def _check(configs: list[dict], folders: Sequence[Path]) -> None:
     for folder, config in zip(folders, configs, strict=True):
         if config["peft_type"] != "LORA" or config.get("bias", "none") != "none":
             raise ValueError(f"{folder} is not an adapter of LoRA without biases; merge it into its model first.")
+        start = config.get("init_lora_weights")
+        if isinstance(start, str) and start.startswith(_CHANGE_THE_BASE):
+            raise ValueError(
+                f"{folder}: init_lora_weights={start} changes the base model; merge the adapter into its model first."
+            )
         for key in _UNSUPPORTED:
             if config.get(key):
                 raise ValueError(

@@ -78,7 +78,7 @@ def test_rounding_to_bfloat16_is_torchs(tmp_path):
 
 
 def test_a_tied_output_layer_may_be_stored_or_not(tmp_path):
-    one, two = save(tmp_path / "one", 1), save(tmp_path / "two", 2)
+    one, two = (save(tmp_path / name, seed, tie_word_embeddings=True) for seed, name in enumerate(("one", "two")))
     for folder in (one, two):
         file = folder / "model.safetensors"
         tensors = load_file(file)
@@ -93,8 +93,59 @@ def test_a_tied_output_layer_may_be_stored_or_not(tmp_path):
     assert "lm_head.weight" not in weights_of(merge_checkpoints([two, one], tmp_path / "b"))
     tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"] + 1
     save_file(tensors, one / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"has the tensor lm_head\.weight, unlike .*, whose output layer is tied"):
+    with pytest.raises(ValueError, match=r"one has an output layer of its own .* name .*one first"):
         merge_checkpoints([two, one], tmp_path / "c")
+    # The other way round the result has an output layer of its own, too.
+    (one / "config.json").write_text(
+        (one / "config.json").read_text().replace('embeddings": true', 'embeddings": false')
+    )
+    untied = merge_checkpoints([one, two], tmp_path / "d")
+    model = AutoModelForCausalLM.from_pretrained(untied)
+    embedding = weights_of(two)["model.embed_tokens.weight"]
+    assert torch.equal(model.lm_head.weight, 0.5 * tensors["lm_head.weight"] + 0.5 * embedding)
+
+
+def test_a_tied_output_layer_that_is_stored_takes_no_other(tmp_path):
+    one, two = (save(tmp_path / name, seed, tie_word_embeddings=True) for seed, name in enumerate(("one", "two")))
+    for folder, change in ((one, 0), (two, 1)):
+        tensors = load_file(folder / "model.safetensors")
+        tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"] + change
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"two has an output layer of its own .* that of .*one is tied"):
+        merge_checkpoints([one, two], tmp_path / "out")
+
+
+def test_numbers_that_are_no_weights_have_to_be_equal(tmp_path):
+    one, two = save(tmp_path / "one", 1), save(tmp_path / "two", 2)
+    for folder in (one, two):
+        tensors = load_file(folder / "model.safetensors") | {
+            "model.steps": torch.arange(5),
+            "model.scale": torch.tensor(2.0),
+        }
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    merged = weights_of(merge_checkpoints([one, two], tmp_path / "merged"))
+    assert torch.equal(merged["model.steps"], torch.arange(5))
+    assert torch.equal(merged["model.scale"], torch.tensor(2.0))
+    save_file(tensors | {"model.steps": torch.arange(1, 6)}, two / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ValueError, match=r"model\.steps holds I64 that differ between the models"):
+        merge_checkpoints([one, two], tmp_path / "out")
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_an_unsharded_file_goes_before_the_index_of_an_earlier_save(tmp_path):
+    one, two = save(tmp_path / "one", 1), save(tmp_path / "two", 2)
+    (one / "model.safetensors.index.json").write_text('{"weight_map": {"gone": "model-00001-of-00009.safetensors"}}')
+    merged = merge_checkpoints([one, two], tmp_path / "merged", [0.5, 0.5])
+    assert [file.name for file in merged.glob("*safetensors*")] == ["model.safetensors"]
+    norm = "model.norm.weight"
+    assert torch.equal(weights_of(merged)[norm], 0.5 * weights_of(one)[norm] + 0.5 * weights_of(two)[norm])
+
+
+def test_a_negative_weight_goes_beyond_the_other_model(tmp_path):
+    one, two = save(tmp_path / "one", 1), save(tmp_path / "two", 2)
+    a, b = weights_of(one), weights_of(two)
+    for name, value in weights_of(merge_checkpoints([one, two], tmp_path / "merged", [1.5, -0.5])).items():
+        assert torch.equal(value, 1.5 * a[name] - 0.5 * b[name]), name
 
 
 def test_an_adapter_adds_the_average_of_what_both_add(tmp_path):
@@ -134,6 +185,8 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
         merge_checkpoints([one, two], out, [0.2, 0.3, 0.5])
     with pytest.raises(ValueError, match=r"sum to 0\.9; they have to sum to 1"):
         merge_checkpoints([one, two], out, [0.4, 0.5])
+    with pytest.raises(ValueError, match="they have to sum to 1"):
+        merge_checkpoints([one, two], out, [float("nan"), 1.0])
     with pytest.raises(ValueError, match="nowhere does not exist"):
         merge_checkpoints([one, tmp_path / "nowhere"], out)
     with pytest.raises(ValueError, match=r"output_dir=.*two is not empty"):
@@ -145,6 +198,11 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
     tokenizer["model"]["vocab"]["wait"], tokenizer["model"]["vocab"]["ok"] = 10, 9
     (two / "tokenizer.json").write_text(json.dumps(tokenizer))
     with pytest.raises(ValueError, match=r"the tokenizers differ: token 'ok' has the id \d+ in .*one and 9 in"):
+        merge_checkpoints([one, two], out)
+    for folder, text in ((one, "a 1"), (two, "a 2")):
+        (folder / "vocab.txt").write_text(text)
+    (two / "tokenizer.json").unlink()
+    with pytest.raises(ValueError, match=r"the tokenizers differ: vocab\.txt is not the same in .*one and .*two"):
         merge_checkpoints([one, two], out)
     tensors = load_file(other / "model.safetensors")
     tensors["model.norm.weight"] = torch.zeros(17)
