@@ -5,6 +5,7 @@ which work in the main thread only, and nothing stops a C loop from within. The 
 multiprocessing's, because those import the user's script again, which breaks every script without a main guard.
 """
 
+import contextlib
 import json
 import os
 import socket
@@ -89,7 +90,8 @@ class GuardedVerifier:
         scores: list[float] = []
         failures: dict[int, str] = {}
         while len(scores) < len(samples):
-            if self._worker is None or not self._worker.is_alive():
+            is_new = self._worker is None or not self._worker.is_alive()
+            if is_new:
                 try:
                     self._worker = _Worker(self.target, self.timeout_seconds)
                 except (RuntimeError, OSError) as error:
@@ -97,7 +99,8 @@ class GuardedVerifier:
                         raise
                     failures |= dict.fromkeys(range(len(scores), len(samples)), str(error))
                     return Verdicts(scores + [0.0] * (len(samples) - len(scores)), failures)
-            for outcome in self._worker.outcomes(samples[len(scores) :]):
+            assert self._worker is not None
+            for outcome in self._worker.outcomes(samples[len(scores) :], is_new):
                 if isinstance(outcome, str):
                     failures[len(scores)] = outcome
                 scores.append(0.0 if isinstance(outcome, str) else outcome)
@@ -133,12 +136,16 @@ class _Worker:
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def outcomes(self, samples: list[tuple[Any, ...]]) -> Iterator[float | str]:
-        """Yield a score or an error text for each sample, up to and including the first that ends the process."""
-        try:
+    def outcomes(self, samples: list[tuple[Any, ...]], is_new: bool) -> Iterator[float | str]:
+        """Yield a score or an error text for each sample, up to and including the first that ends the process.
+
+        A process that was killed since the last batch takes no sample: it is found dead here at the latest, yields
+        nothing, and is replaced. A new process that dies at once must be the samples' doing.
+        """
+        with contextlib.suppress(OSError):
             self._connection.send(samples)
-        except OSError:
-            yield self._give_up("the process died")
+        if self._receive(self._timeout_seconds) is None and not is_new and self._process.poll() is not None:
+            self._stop()
             return
         for _ in samples:
             outcome = self._receive(self._timeout_seconds)

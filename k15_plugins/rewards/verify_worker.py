@@ -22,9 +22,9 @@ def serve(connection: Connection, target: str, timeout_seconds: float) -> None:
     """Answer batches of samples until the parent closes the connection.
 
     Args:
-        connection (`Connection`): Both ways: a list of argument tuples in; for each one, in order, its score as a
-            `float` or a `str` that says what went wrong, out. The first message out is "" or says why the function
-            cannot be loaded.
+        connection (`Connection`): Both ways: a list of argument tuples in; "" when it has arrived, then for each one,
+            in order, its score as a `float` or a `str` that says what went wrong, out. The first message out is "" or
+            says why the function cannot be loaded.
         target (`str`): The function as "module:name".
         timeout_seconds (`float`): Time limit of a sample.
     """
@@ -40,7 +40,9 @@ def serve(connection: Connection, target: str, timeout_seconds: float) -> None:
     connection.send("")
     with open(os.devnull, "w") as nowhere, contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
-            for arguments in connection.recv():
+            samples = connection.recv()
+            connection.send("")
+            for arguments in samples:
                 # The parent kills a process that hangs. Should the parent be gone, this watchdog does: it needs
                 # neither the interpreter's lock nor signals.
                 faulthandler.dump_traceback_later(2 * timeout_seconds + 1, exit=True, file=nowhere)

@@ -62,10 +62,10 @@ def test_the_process_lives_from_batch_to_batch(verifier):
 
 
 def test_a_process_killed_between_batches_is_started_again(verifier):
-    (pid,) = verifier([("pid",)]).scores
-    os.kill(int(pid), 9)
-    _wait_for(lambda: not _is_running(int(pid)))
-    assert verifier([("pass",), ("pass",)]) == ([1.0, 1.0], {})
+    for _ in range(5):  # without waiting: the batch may come before, while or after the system ends the process
+        (pid,) = verifier([("pid",)]).scores
+        os.kill(int(pid), 9)
+        assert verifier([("pass",), ("pass",)]) == ([1.0, 1.0], {})
 
 
 def test_the_process_keeps_to_one_thread(verifier):
