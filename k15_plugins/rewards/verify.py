@@ -139,20 +139,20 @@ class _Worker:
     def outcomes(self, samples: list[tuple[Any, ...]], is_new: bool) -> Iterator[float | str]:
         """Yield a score or an error text for each sample, up to and including the first that ends the process.
 
-        A process that was killed since the last batch takes no sample: it is found dead here at the latest, yields
-        nothing, and is replaced. A new process that dies at once must be the samples' doing.
+        A process that has died or stopped answering since the last batch takes no sample: that shows here at the
+        latest, and it yields nothing and is replaced. Where a new one does the same, it is the samples' doing.
         """
         with contextlib.suppress(OSError):
             self._connection.send(samples)
-        if self._receive(self._timeout_seconds) is None and not is_new and self._process.poll() is not None:
-            self._stop()
+        if self._receive(self._timeout_seconds) is None:
+            reason = self._give_up(self._what_happened())
+            if is_new:
+                yield reason
             return
         for _ in samples:
             outcome = self._receive(self._timeout_seconds)
             if outcome is None:
-                code = self._process.poll()
-                hung = f"time limit of {self._timeout_seconds} s"
-                yield self._give_up(hung if code is None else f"the process died with code {code}")
+                yield self._give_up(self._what_happened())
                 return
             yield outcome
 
@@ -163,6 +163,10 @@ class _Worker:
         except (EOFError, OSError):
             self._process.wait(timeout=10)
             return None
+
+    def _what_happened(self) -> str:
+        code = self._process.poll()
+        return f"time limit of {self._timeout_seconds} s" if code is None else f"the process died with code {code}"
 
     def _give_up(self, reason: str) -> str:
         self._stop()

@@ -1,12 +1,15 @@
 """A verifier that raises, hangs or dies costs its own sample only."""
 
+import contextlib
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -66,6 +69,14 @@ def test_a_process_killed_between_batches_is_started_again(verifier):
         (pid,) = verifier([("pid",)]).scores
         os.kill(int(pid), 9)
         assert verifier([("pass",), ("pass",)]) == ([1.0, 1.0], {})
+
+
+def test_a_process_that_stops_answering_between_batches_shifts_no_verdict(verifier):
+    for wanted in ([1.0, 0.0, 1.0], [0.0, 1.0, 1.0]):
+        (pid,) = verifier([("pid",)]).scores
+        os.kill(int(pid), signal.SIGSTOP)
+        Timer(1.5, _continue, [int(pid)]).start()
+        assert verifier([("pass",) if score else ("fail",) for score in wanted]) == (wanted, {})
 
 
 def test_the_process_keeps_to_one_thread(verifier):
@@ -146,6 +157,11 @@ def test_the_process_ends_with_its_parent(tmp_path, hangs):
 def _env():
     root = Path(__file__).parents[2]
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(Path(__file__).parent)])}
+
+
+def _continue(pid):
+    with contextlib.suppress(ProcessLookupError):  # given up and killed before
+        os.kill(pid, signal.SIGCONT)
 
 
 def _is_running(pid):
