@@ -49,6 +49,7 @@ ARMS = {
     "prioritized_200": [*KIMI, "task.train_size=200", "sampler=prioritized"],
     "no_reset": [*KIMI, "+trainer.args.reset_optimizer=false"],
     "tau_0.03": [*KIMI, "trainer.args.tau=0.03"],
+    "tau_3": [*KIMI, "trainer.args.tau=3"],
 }
 FIGURES = {
     "kimi_rl": ("The whole recipe: accuracy, then the length penalty", ["kimi_rl", "no_length_penalty"]),
@@ -66,8 +67,8 @@ FIGURES = {
     ),
     "optimizer_reset": ("Optimizer reset in every iteration, on and off", ["mirror_descent", "no_reset"]),
     "tau": (
-        "The relative-entropy term: tau 0.3 (mirror_descent) and 0.03",
-        ["mirror_descent", "tau_0.03"],
+        "The relative-entropy term: tau 0.3 (mirror_descent), 0.03 and 3",
+        ["mirror_descent", "tau_0.03", "tau_3"],
     ),
 }
 

@@ -55,23 +55,23 @@ class ProblemSampler(ABC):
         all of that is taken and the drawing starts over.
 
         Args:
-            n (int): Number of problems, at least 1.
+            n (int): Number of problems; 0 only begins the next iteration.
             refill (bool): Stay in the current iteration, for instance to replace groups without a signal.
 
         Returns:
             np.ndarray: (n,) int64, the problems in the order in which they were drawn.
 
         Raises:
-            ValueError: If `n` is below 1, or if a refill comes before the first draw.
+            ValueError: If `n` is negative, or if a refill comes before the first draw.
         """
-        if n < 1:
-            raise ValueError(f"n={n} problems cannot be drawn: ask for at least 1.")
+        if n < 0:
+            raise ValueError(f"n={n} problems cannot be drawn: ask for 0 or more.")
         if refill and self.iteration < 0:
             raise ValueError("refill=True before the first draw refills nothing: begin with draw(n).")
         if not refill:
             self.iteration += 1
             self._drawn = NO_PROBLEMS
-        return self._draw(n)
+        return self._draw(n) if n else NO_PROBLEMS
 
     def observe(self, ids: Counts, right: Counts, rollouts: Counts) -> None:
         """Take in the verdicts on the rollouts of the current iteration; see `SuccessRates.observe`.

@@ -6,6 +6,8 @@ from typing import Literal
 
 from trl import GRPOConfig
 
+from k15_plugins.rollouts.repetition import RepetitionRule
+
 # Options of GRPO's own loss and advantages. They would be ignored here, and an ignored option misleads.
 _FOREIGN_OPTIONS = (
     "loss_type",
@@ -38,6 +40,9 @@ _NUMBERS = {
     "length_penalty_weight": float,
     "length_penalty_warmup_iterations": int,
     "max_refills": int,
+    "repetition_min_period": int,
+    "repetition_min_count": int,
+    "repetition_penalty_weight": float,
 }
 
 
@@ -90,6 +95,34 @@ class MirrorDescentConfig(GRPOConfig):
         max_refills (`int`, *optional*, defaults to `0`):
             How often an iteration may replace its dead groups (all rewards equal: no policy gradient) by groups of
             newly drawn problems. The paper keeps dead groups.
+        rollout_budget_tokens (`int`, *optional*):
+            Partial rollouts (2.6): tokens that a trajectory may get in one iteration. Unfinished ones are kept, and
+            go on first in the next iteration. `None` generates every response to its end. The paper gives no number.
+        rollout_pause_share (`float`, *optional*):
+            Kimi K3's rule: as soon as this share of an iteration's trajectories has ended, the others pause (each
+            process looks at its own share of them). Goes with `rollout_budget_tokens` or stands alone.
+        rollout_pool_groups (`int`, *optional*):
+            Groups in flight when an iteration generates: start more than needed. `None` starts as many groups as an
+            iteration trains on, less those that are ready already.
+        max_rollout_segments (`int`, *optional*):
+            Iterations over which a trajectory may be spread; in its last one it runs to its end, whatever the budget.
+            `None` sets no limit.
+        segments_in_loss (`str`, *optional*, defaults to `"all"`):
+            `"all"` trains on whole responses, with log-probabilities under the current iteration's policy throughout
+            (the paper's identity holds for any response); `"current"` only on the tokens that this policy wrote.
+        repetition_max_period (`int`, *optional*):
+            Stop a response that ends in `repetition_min_count` copies of the same tokens, of at least
+            `repetition_min_period` and at most this many (2.6). `None` never does. The paper gives no rule.
+        repetition_min_period (`int`, *optional*, defaults to `1`):
+            Shortest period of a repetition in tokens.
+        repetition_min_count (`int`, *optional*, defaults to `16`):
+            Copies in a row that make a repetition.
+        repetition_penalty_weight (`float`, *optional*, defaults to `0.0`):
+            Weight of a reward of -1 for a response that was stopped for its repetitions.
+        fail_truncated (`bool`, *optional*):
+            Let a response that was cut off, at `max_completion_length` or for its repetitions, have no final reward
+            above 0. `None` does so with any of the rollout or repetition options, and leaves rewards as they are
+            without.
     """
 
     _VALID_DICT_FIELDS = GRPOConfig._VALID_DICT_FIELDS
@@ -133,6 +166,33 @@ class MirrorDescentConfig(GRPOConfig):
     max_refills: int = field(
         default=0, metadata={"help": "How often an iteration may replace its dead groups by new problems."}
     )
+    rollout_budget_tokens: int | None = field(
+        default=None, metadata={"help": "Tokens that a trajectory may get in one iteration; None: to its end."}
+    )
+    rollout_pause_share: float | None = field(
+        default=None, metadata={"help": "Pause the other trajectories when this share has ended; None: never."}
+    )
+    rollout_pool_groups: int | None = field(
+        default=None, metadata={"help": "Groups in flight; None: as many as an iteration trains on."}
+    )
+    max_rollout_segments: int | None = field(
+        default=None, metadata={"help": "Iterations over which a trajectory may be spread; None: any number."}
+    )
+    segments_in_loss: Literal["all", "current"] = field(
+        default="all", metadata={"help": "Train on 'all' segments of a response or on the 'current' one only."}
+    )
+    repetition_max_period: int | None = field(
+        default=None, metadata={"help": "Longest period of a repetition that stops a response; None: never stops."}
+    )
+    repetition_min_period: int = field(default=1, metadata={"help": "Shortest period of a repetition, tokens."})
+    repetition_min_count: int = field(default=16, metadata={"help": "Copies in a row that make a repetition."})
+    repetition_penalty_weight: float = field(
+        default=0.0, metadata={"help": "Weight of a reward of -1 for a response stopped for its repetitions."}
+    )
+    fail_truncated: bool | None = field(
+        default=None,
+        metadata={"help": "Let a response that was cut off have no final reward above 0; None: with rollout options."},
+    )
     scale_rewards: str = field(
         default="none", metadata={"help": "Kept at 'none': the advantage is the reward minus the baseline."}
     )
@@ -152,6 +212,23 @@ class MirrorDescentConfig(GRPOConfig):
                 f"{window / self.gradient_accumulation_steps:g} updates an iteration but updates_per_iteration="
                 f"{self.updates_per_iteration}; leave generation_batch_size out, it follows from it."
             )
+
+    def repetition_rule(self) -> RepetitionRule | None:
+        """Return when a response counts as repeating itself, or None if it never does."""
+        if self.repetition_max_period is None:
+            return None
+        return RepetitionRule(self.repetition_max_period, self.repetition_min_count, self.repetition_min_period)
+
+    @property
+    def has_partial_rollouts(self) -> bool:
+        """Whether a response may be generated over several iterations."""
+        return self.rollout_budget_tokens is not None or self.rollout_pause_share is not None
+
+    def fails_truncated(self) -> bool:
+        """Return whether a response that was cut off can have no final reward above 0."""
+        if self.fail_truncated is not None:
+            return self.fail_truncated
+        return self.has_partial_rollouts or self.repetition_max_period is not None
 
     def _set_window(self) -> None:
         if self.steps_per_generation is not None:
@@ -192,6 +269,7 @@ class MirrorDescentConfig(GRPOConfig):
             "baseline": ("mean", "log_mean_exp"),
             "penalty_level": ("sequence", "token"),
             "length_normalization": ("none", "length", "max_length"),
+            "segments_in_loss": ("all", "current"),
         }
         for name, known in choices.items():
             if getattr(self, name) not in known:
@@ -207,6 +285,10 @@ class MirrorDescentConfig(GRPOConfig):
             "length_penalty_weight": self.length_penalty_weight >= 0,
             "length_penalty_warmup_iterations": self.length_penalty_warmup_iterations >= 0,
             "max_refills": self.max_refills >= 0,
+            "rollout_budget_tokens": self.rollout_budget_tokens is None or self.rollout_budget_tokens >= 1,
+            "rollout_pause_share": self.rollout_pause_share is None or 0 < self.rollout_pause_share < 1,
+            "max_rollout_segments": self.max_rollout_segments is None or self.max_rollout_segments >= 1,
+            "repetition_penalty_weight": self.repetition_penalty_weight >= 0,
         }
         cures = {
             "tau": "take a number > 0 (0 is allowed with baseline='mean')",
@@ -215,16 +297,42 @@ class MirrorDescentConfig(GRPOConfig):
             "drop_negative_probability": "take a probability from 0 to 1",
             "log_ratio_interval": "take two numbers [alpha, beta] with alpha < 0 < beta, in nats",
             "importance_weight_cap": "take a number > 0, or leave it out",
+            "rollout_budget_tokens": "take 1 or more tokens, or leave it out",
+            "rollout_pause_share": "take a share between 0 and 1, or leave it out",
+            "max_rollout_segments": "take 1 or more, or leave it out",
         }
         for name, good in bounds.items():
             if not good:
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} is out of range; {cures.get(name, 'take 0 or more')}."
                 )
-        if self.importance_weight_cap is not None and not self.use_vllm:
+        self.repetition_rule()
+        has_segments = self.has_partial_rollouts or self.repetition_max_period is not None
+        if self.importance_weight_cap is not None and not self.use_vllm and not has_segments:
             raise ValueError(
                 f"importance_weight_cap={self.importance_weight_cap} needs the sampler's log-probabilities, which "
-                "transformers generation does not give; set use_vllm=True or leave it out."
+                "transformers generation gives only with partial rollouts; set use_vllm=True or leave it out."
+            )
+        if self.max_refills > 0 and self.has_partial_rollouts:
+            raise ValueError(
+                f"max_refills={self.max_refills} would wait for whole new groups, which partial rollouts avoid; "
+                "leave one of them out."
+            )
+        needs_partial = {
+            "rollout_pool_groups": self.rollout_pool_groups is not None,
+            "max_rollout_segments": self.max_rollout_segments is not None,
+            "segments_in_loss": self.segments_in_loss != "all",
+        }
+        for name, is_set in needs_partial.items():
+            if is_set and not self.has_partial_rollouts:
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} has no effect without partial rollouts; set "
+                    "rollout_budget_tokens or rollout_pause_share, or leave it out."
+                )
+        if self.repetition_penalty_weight > 0 and self.repetition_max_period is None:
+            raise ValueError(
+                f"repetition_penalty_weight={self.repetition_penalty_weight} needs a rule for repetitions; set "
+                "repetition_max_period or leave it out."
             )
         if self.positives_only and self.drop_negative_probability > 0:
             raise ValueError(

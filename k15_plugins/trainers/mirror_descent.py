@@ -14,8 +14,11 @@ from k15_plugins.objective import (
     rest_advantages,
     truncated_importance_weights,
 )
+from k15_plugins.rollouts import Group, RolloutBudget, Trajectory, repeated_period
 from k15_plugins.trainers.config import MirrorDescentConfig
+from k15_plugins.trainers.fill import fill_up, mask_of_last_tokens
 from k15_plugins.trainers.iteration_warmup import IterationWarmup
+from k15_plugins.trainers.partial_rollouts import PartialRollouts
 from k15_plugins.trainers.refill import replace_groups
 from k15_plugins.trainers.sampled_grpo import SampledGRPOTrainer
 
@@ -76,7 +79,13 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         if self.args.disable_dropout:
             _silence_dropout_attributes(self.model)
         if self.args.length_penalty_weight > 0:
-            self._add_length_reward()
+            self._add_reward("length_reward", self.args.length_penalty_weight)
+        if self.args.repetition_penalty_weight > 0:
+            self._add_reward("repetition_penalty", self.args.repetition_penalty_weight)
+        self._fails_truncated = self.args.fails_truncated()
+        self.repetition = self.args.repetition_rule()
+        self.rollouts = self._build_rollouts()
+        self._taken: list[Group] = []
         if self.args.lr_warmup_updates > 0:
             self.add_callback(IterationWarmup(self))
         if self.args.reset_optimizer and self.is_deepspeed_enabled:
@@ -95,13 +104,40 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
                 f"rollouts and num_generations={self.num_generations}; make the one divisible by the other."
             )
 
-    def _add_length_reward(self) -> None:
-        """Take the length reward in as one more column of rewards, so that TRL weighs and logs it like the others."""
-        self.reward_funcs = [*self.reward_funcs, _length_reward_comes_after_the_gather]
-        self.reward_func_names = [*self.reward_func_names, "length_reward"]
+    def _build_rollouts(self) -> PartialRollouts | None:
+        args = self.args
+        if args.rollout_budget_tokens is None and args.rollout_pause_share is None and self.repetition is None:
+            return None
+        foreign = self.tools or self.rollout_func is not None or args.use_transformers_continuous_batching
+        if self.sampler is None or foreign:
+            raise ValueError(
+                "rollout_budget_tokens, rollout_pause_share and repetition_max_period need a train_dataset with a "
+                "length, and no tools, rollout_func or use_transformers_continuous_batching; leave them out."
+            )
+        groups = args.generation_batch_size // self.num_generations
+        if args.rollout_pool_groups is not None and args.rollout_pool_groups < groups:
+            raise ValueError(
+                f"rollout_pool_groups={args.rollout_pool_groups} is below the {groups} groups that an iteration "
+                f"trains on; take {groups} or more."
+            )
+        budget = RolloutBudget(
+            max_tokens=args.max_completion_length,
+            tokens=args.rollout_budget_tokens,
+            pause_share=args.rollout_pause_share,
+            max_segments=args.max_rollout_segments,
+        )
+        return PartialRollouts(self, budget, args.rollout_pool_groups, self.repetition)
+
+    def _add_reward(self, name: str, weight: float) -> None:
+        """Take a reward in as one more column, so that TRL weighs and logs it like the others."""
+        self.reward_funcs = [*self.reward_funcs, _comes_after_the_gather]
+        self.reward_func_names = [*self.reward_func_names, name]
         self.reward_processing_classes = [*self.reward_processing_classes, None]
-        weight = torch.tensor([self.args.length_penalty_weight], dtype=self.reward_weights.dtype)
-        self.reward_weights = torch.cat([self.reward_weights, weight.to(self.reward_weights.device)])
+        weights = torch.tensor([weight], dtype=self.reward_weights.dtype, device=self.reward_weights.device)
+        self.reward_weights = torch.cat([self.reward_weights, weights])
+
+    def _column(self, name: str) -> int:
+        return self.reward_func_names.index(name)
 
     def _generate_and_score_completions(self, inputs: list) -> dict[str, Any]:
         if not self.model.training:
@@ -109,6 +145,10 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         if self.args.reset_optimizer:
             self.optimizer.state.clear()
         output = super()._generate_and_score_completions(inputs)
+        if self.rollouts is not None:
+            if self.args.segments_in_loss == "current":
+                output["tool_mask"] = self._mask_of_current_segments(output["completion_mask"])
+            output = fill_up(output, len(inputs))
         for refill in range(1, self.args.max_refills + 1):
             dead = self._dead_local_groups(output)
             most = int(gather(torch.tensor([len(dead)], device=self.accelerator.device)).max())
@@ -120,20 +160,83 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             output = replace_groups(output, spare, dead, self.num_generations, self._tokenizer.pad_token_id)
         return output
 
+    def _draw_rows(self, num_local_rows: int) -> list[dict[str, Any]]:
+        if self.rollouts is None:
+            return super()._draw_rows(num_local_rows)
+        number = num_local_rows * self.accelerator.num_processes // self.num_generations
+        self._taken = self.rollouts.collect(number, refill=self._refill > 0)
+        return self._rows_of([group.problem for group in self._taken])
+
+    def _generate_single_turn(
+        self, prompt_ids: list, images: Any, multimodal_fields: dict, *args: Any, **kwargs: Any
+    ) -> Any:
+        if self.rollouts is None or not self.model.training:
+            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
+        local = self._taken_trajectories()[self._local_share(len(self._taken) * self.num_generations)]
+        return [each.ids_T.tolist() for each in local], [each.logps_T.tolist() for each in local]
+
+    def _taken_trajectories(self) -> list[Trajectory]:
+        return [trajectory for group in self._taken for trajectory in group.trajectories]
+
+    def _mask_of_current_segments(self, completion_mask_BT: Tensor) -> Tensor:
+        local = self._taken_trajectories()[self._local_share(len(self._taken) * self.num_generations)]
+        return mask_of_last_tokens(completion_mask_BT, [each.tokens_of(self.iteration) for each in local])
+
+    def _columns_of_rollouts(self) -> dict[str, list[Any]]:
+        scored = self._scored
+        stops = [
+            "repetition" if repeats else "length" if truncated else "eos"
+            for repeats, truncated in zip(self._repeats_N.tolist(), scored.truncated_N.tolist(), strict=True)
+        ]
+        if self.rollouts is None:
+            segments = [[(self.iteration, tokens)] for tokens in scored.lengths_N.tolist()]
+        else:
+            segments = [each.segments for each in self._taken_trajectories()]
+        return {"stop": stops, "segments": segments}
+
+    def _state_dict(self) -> dict[str, Any]:
+        rollouts = None if self.rollouts is None else self.rollouts.state_dict()
+        return {**super()._state_dict(), "partial_rollouts": rollouts}
+
+    def _load_state_dict(self, state: dict[str, Any]) -> None:
+        super()._load_state_dict(state)
+        if self.rollouts is not None:
+            self.rollouts.load_state_dict(state["partial_rollouts"])
+
     def _dead_local_groups(self, output: dict[str, Any]) -> list[int]:
         advantages_GK = output["advantages"].view(-1, self.num_generations)
         return (advantages_GK == 0).all(dim=1).nonzero().flatten().tolist()
 
-    def _calculate_rewards(self, *args: Any) -> Tensor:
-        rewards_NF = super()._calculate_rewards(*args)
-        if self.args.length_penalty_weight > 0:
-            scored = self._scored
-            is_on = length_penalty_is_on(self.iteration, self.args.length_penalty_warmup_iterations)
-            if is_on and self.model.training:
+    def _calculate_rewards(
+        self, inputs: list, prompts: list, completions: list, completion_ids_list: list[list[int]]
+    ) -> Tensor:
+        rewards_NF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        args, scored, training = self.args, self._scored, self.model.training
+        self._repeats_N = self._gather_repeats(completion_ids_list)
+        if args.length_penalty_weight > 0:
+            column = self._column("length_reward")
+            if training and length_penalty_is_on(self.iteration, args.length_penalty_warmup_iterations):
                 correct_N = scored.correct_N & scored.scorable_N
-                rewards_NF[:, -1] = length_reward(scored.lengths_N, correct_N, self.num_generations)
-            rewards_NF[~scored.scorable_N, -1] = torch.nan
+                rewards_NF[:, column] = length_reward(scored.lengths_N, correct_N, self.num_generations)
+            rewards_NF[~scored.scorable_N, column] = torch.nan
+        if args.repetition_penalty_weight > 0:
+            column = self._column("repetition_penalty")
+            rewards_NF[:, column] = -self._repeats_N.to(rewards_NF.dtype)
+            rewards_NF[~scored.scorable_N, column] = torch.nan
         return rewards_NF
+
+    def _gather_repeats(self, completion_ids_list: list[list[int]]) -> Tensor:
+        """Tell of the responses of all processes which ones repeat themselves at their end; none without a rule."""
+        rule, ends = self.repetition, self.eos_token_ids
+        local = [
+            rule is not None and ids[-1] not in ends and repeated_period(ids, rule) is not None
+            for ids in completion_ids_list
+        ]
+        repeats_N = gather(torch.tensor(local, device=self.accelerator.device))
+        if rule is not None:
+            mode = "train" if self.model.training else "eval"
+            self._metrics[mode]["k15/repetitions"].append(repeats_N.float().mean().item())
+        return repeats_N
 
     def _set_advantages(self, output: dict[str, Any]) -> None:
         """Put r - tau log Z in place of TRL's advantages, and which rollouts stay in the loss beside it."""
@@ -217,11 +320,13 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             importance_weights_BT=weights_BT,
         )
         keep_B = inputs.get("keep", torch.ones_like(parts.rho_B))
-        loss = (parts.loss_B * keep_B).mean()
+        # The mean over the real rows of the whole iteration, however these are spread over its micro-batches.
+        fill_share = inputs.get("fill_share", 1.0)
+        loss = (parts.loss_B * keep_B).mean() / fill_share
         if self.beta != 0.0:
             drift_BT = inputs["ref_per_token_logps"] - logps_BT
             kl_B = ((drift_BT.exp() - drift_BT - 1) * mask_BT).sum(dim=1)
-            loss = loss + self.beta * (kl_B * keep_B).mean()
+            loss = loss + self.beta * (kl_B * keep_B).mean() / fill_share
             self._log_mean("kl", kl_B.detach())
         if aux_loss is not None:
             loss = loss + self.router_aux_loss_coef * aux_loss
@@ -272,5 +377,5 @@ def _silence_dropout_attributes(model: torch.nn.Module) -> None:
                 setattr(module, name, 0.0)
 
 
-def _length_reward_comes_after_the_gather(prompts: list, **_: Any) -> list[float]:
+def _comes_after_the_gather(prompts: list, **_: Any) -> list[float]:
     return [0.0] * len(prompts)

@@ -83,6 +83,7 @@ class SampledGRPOTrainer(GRPOTrainer):
         self._final_reward_index = 0 if final_reward is None else names.index(final_reward)
         self._final_reward_threshold = final_reward_threshold
         self.sampler: Any = self._fitting_sampler(sampler)
+        self._fails_truncated = False
         self._problems_N: list[int] = []
         self._refill = 0
         self._scored: ScoredRollouts
@@ -139,13 +140,22 @@ class SampledGRPOTrainer(GRPOTrainer):
         return output
 
     def _draw_rows(self, num_local_rows: int) -> list[dict[str, Any]]:
-        """Draw the problems of all processes and return this process's rows, a fresh dict for each rollout."""
-        world, rank = self.accelerator.num_processes, self.accelerator.process_index
-        problems = self.sampler.draw(num_local_rows * world // self.num_generations, refill=self._refill > 0)
-        self._problems_N = [int(problem) for problem in problems for _ in range(self.num_generations)]
-        local = self._problems_N[rank * num_local_rows : (rank + 1) * num_local_rows]
+        """Draw the problems of all processes and return this process's rows."""
+        number = num_local_rows * self.accelerator.num_processes // self.num_generations
+        problems = self.sampler.draw(number, refill=self._refill > 0)
+        return self._rows_of([int(problem) for problem in problems])
+
+    def _rows_of(self, problems: list[int]) -> list[dict[str, Any]]:
+        """Return this process's share of the rollouts of some problems, a fresh dict for each rollout."""
+        self._problems_N = [problem for problem in problems for _ in range(self.num_generations)]
+        local = self._problems_N[self._local_share(len(self._problems_N))]
         rows = {problem: self.train_dataset[problem] for problem in set(local)}
         return [dict(rows[problem]) for problem in local]
+
+    def _local_share(self, number: int) -> slice:
+        """Return where this process's rows stand among those of all processes."""
+        share = number // self.accelerator.num_processes
+        return slice(self.accelerator.process_index * share, (self.accelerator.process_index + 1) * share)
 
     def _calculate_rewards(
         self, inputs: list, prompts: list, completions: list, completion_ids_list: list[list[int]]
@@ -154,13 +164,16 @@ class SampledGRPOTrainer(GRPOTrainer):
         ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
         local = [[len(ids), ids[-1] not in ends] for ids in completion_ids_list]
         lengths_N, truncated_N = gather(torch.tensor(local, device=rewards_NF.device)).unbind(dim=1)
+        truncated_N = truncated_N.bool()
         final_N = rewards_NF[:, self._final_reward_index]
+        if self._fails_truncated:
+            final_N[truncated_N] = final_N[truncated_N].clamp(max=0.0)
         self._scored = ScoredRollouts(
             rewards_NF=rewards_NF,
             correct_N=final_N >= self._final_reward_threshold,
             scorable_N=~final_N.isnan(),
             lengths_N=lengths_N,
-            truncated_N=truncated_N.bool(),
+            truncated_N=truncated_N,
         )
         mode = "train" if self.model.training else "eval"
         self._metrics[mode]["k15/accuracy"].append(self._scored.correct_N.float().mean().item())
@@ -196,11 +209,16 @@ class SampledGRPOTrainer(GRPOTrainer):
             "reward": weighted_NF.nansum(dim=1).tolist(),
             "advantage": scored.advantages_N.tolist(),
             "rewards": [dict(zip(self.reward_func_names, row, strict=True)) for row in scored.rewards_NF.tolist()],
+            **self._columns_of_rollouts(),
         }
         place = {"iteration": self.iteration, "step": self.state.global_step}
         rollouts = [place | dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         for listener in listeners:
             listener.on_rollouts(self, rollouts)
+
+    def _columns_of_rollouts(self) -> dict[str, list[Any]]:
+        """Columns that a subclass adds to what callbacks are told of the rollouts of all processes."""
+        return {}
 
     def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
         """Train as `GRPOTrainer.train`; an unusable checkpoint is refused before anything is loaded from it.
@@ -242,14 +260,7 @@ class SampledGRPOTrainer(GRPOTrainer):
         self.args.save_total_limit = limit + 1 if limit else limit
         super()._save_checkpoint(model, trial)
         self.args.save_total_limit = limit
-        in_iteration = self._step % self.micro_steps_per_iteration != 0
-        state = {
-            "step": self._step,
-            "rollouts": self._buffered_inputs if in_iteration else None,
-            "metrics": {name: list(values) for name, values in self._metrics["train"].items()},
-            "sampler": self.sampler.state_dict() if self.sampler is not None else None,
-        }
-        torch.save(state, state_file(folder, self.accelerator.process_index))
+        torch.save(self._state_dict(), state_file(folder, self.accelerator.process_index))
         self.accelerator.wait_for_everyone()
         if self.args.should_save:
             write_manifest(folder, self._layout())
@@ -260,15 +271,29 @@ class SampledGRPOTrainer(GRPOTrainer):
                 use_mtime=True,
             )
 
-    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
-        if checkpoint is None:
-            return
-        path = state_file(checkpoint, self.accelerator.process_index)
-        state = torch.load(path, map_location=self.accelerator.device, weights_only=False)
+    def _state_dict(self) -> dict[str, Any]:
+        """Return what the rest of the training depends on beside what transformers saves."""
+        in_iteration = self._step % self.micro_steps_per_iteration != 0
+        return {
+            "step": self._step,
+            "rollouts": self._buffered_inputs if in_iteration else None,
+            "metrics": {name: list(values) for name, values in self._metrics["train"].items()},
+            "sampler": self.sampler.state_dict() if self.sampler is not None else None,
+        }
+
+    def _load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `_state_dict` returned."""
         self._step = state["step"]
         self._buffered_inputs = state["rollouts"]
         for name, values in state["metrics"].items():
             self._metrics["train"][name] = values
         if self.sampler is not None:
             self.sampler.load_state_dict(state["sampler"])
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None:
+            return
+        path = state_file(checkpoint, self.accelerator.process_index)
+        state = torch.load(path, map_location=self.accelerator.device, weights_only=False)
+        self._load_state_dict(state)

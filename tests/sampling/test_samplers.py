@@ -126,10 +126,20 @@ def test_the_four_verbs_refuse_what_makes_no_sense(kind):
     sampler = KINDS[kind](5)
     with pytest.raises(ValueError, match="refill=True before the first draw"):
         sampler.draw(1, refill=True)
-    with pytest.raises(ValueError, match="n=0"):
-        sampler.draw(0)
+    with pytest.raises(ValueError, match="n=-1"):
+        sampler.draw(-1)
     with pytest.raises(ValueError, match="seed=-1"):
         KINDS[kind](5, -1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_draw_of_nothing_begins_the_next_iteration(kind):
+    sampler = KINDS[kind](20)
+    sampler.draw(3)
+    assert len(sampler.draw(0)) == 0
+    assert sampler.iteration == 1
+    assert len(sampler.draw(3)) == 3
+    assert sampler.iteration == 2
 
 
 def test_known_pass_rates_can_be_given_before_the_first_draw():

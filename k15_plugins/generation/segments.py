@@ -1,0 +1,176 @@
+"""One segment of each of several responses, on the trainer's own engine (paper 2.6).
+
+TRL's generation goes on from token ids and does the rest as always: devices, sharded weights, weight sync, sleeping
+engines. What it lacks is added around it: a limit for each response, log-probabilities from transformers, a pause when
+enough responses have ended, and the stop of repetitions.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+
+from k15_plugins.rollouts.repetition import RepetitionDetector, RepetitionRule
+
+
+class Segment(NamedTuple):
+    """What was added to a response.
+
+    Attributes:
+        ids: the new tokens.
+        logps: their log-probabilities by the engine, nats.
+    """
+
+    ids: list[int]
+    logps: list[float | None]
+
+
+class SegmentRequest(NamedTuple):
+    """What is wanted for B responses.
+
+    Attributes:
+        prompt_ids: tokens of each prompt.
+        started: tokens that each response has already, int32.
+        images: as TRL's `_tokenize_prompts` gives them, or None.
+        multimodal_fields: the same.
+        allowances: how many tokens each response may get, all above 0.
+        must_end: which responses must not be paused.
+        pause_after: pause the others when so many responses have ended; None never pauses.
+        repetition: stops a response that repeats itself; None never does.
+    """
+
+    prompt_ids: list[list[int]]
+    started: list[np.ndarray]
+    images: list[Any] | None
+    multimodal_fields: dict[str, Any]
+    allowances: list[int]
+    must_end: list[bool]
+    pause_after: int | None
+    repetition: RepetitionRule | None
+
+
+class Progress:
+    """Follows the responses of a request while an engine generates, and tells which of them are to stop.
+
+    Args:
+        request: what is wanted.
+        eos_ids: tokens that end a response.
+        device: where the tokens come.
+    """
+
+    def __init__(self, request: SegmentRequest, eos_ids: Sequence[int], device: torch.device):
+        self.eos_ids = torch.tensor(list(eos_ids), device=device)
+        self.allowances_B = torch.tensor(request.allowances, device=device)
+        self.must_end_B = torch.tensor(request.must_end, device=device)
+        self.pause_after = request.pause_after
+        self.detector = (
+            RepetitionDetector(request.started, request.repetition, device) if request.repetition is not None else None
+        )
+        self.lengths_B = torch.zeros_like(self.allowances_B)
+        self.ended_B = torch.zeros_like(self.must_end_B)  # by a stop of their own
+        self.halted_B = torch.zeros_like(self.must_end_B)  # no more tokens, for whatever reason
+
+    def step(self, ids_B: Tensor) -> Tensor:
+        """Take one more token of each response that is not halted.
+
+        Args:
+            ids_B: the tokens, shape (B,); those of halted responses do not matter.
+
+        Returns:
+            bool, shape (B,): which responses are halted.
+        """
+        running_B = ~self.halted_B
+        self.lengths_B += running_B
+        ends_B = torch.isin(ids_B, self.eos_ids)
+        if self.detector is not None:
+            ends_B = ends_B | self.detector.step(ids_B)
+        self.ended_B |= running_B & ends_B
+        self.halted_B = self.ended_B | (self.lengths_B >= self.allowances_B)
+        if self.pause_after is not None and int(self.ended_B.sum()) >= self.pause_after:
+            self.halted_B |= ~self.must_end_B
+        return self.halted_B
+
+
+class _Stop(StoppingCriteria):
+    """Stops each response where `Progress` says, and keeps the log-probability of each token."""
+
+    def __init__(self, progress: Progress, temperature: float):
+        self.progress = progress
+        self.temperature = temperature
+        self.log_probs_BV: Tensor
+        self.logps: list[Tensor] = []
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+        ids_B = input_ids[:, -1]
+        self.logps.append(self.log_probs_BV.gather(1, ids_B.unsqueeze(1)).squeeze(1))
+        return self.progress.step(ids_B)
+
+
+class _KeepLogProbs(LogitsProcessor):
+    """Leaves the scores as they are; comes before temperature, top-p and the like are applied."""
+
+    def __init__(self, stop: _Stop):
+        self.stop = stop
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        self.stop.log_probs_BV = torch.log_softmax(scores.float() / self.stop.temperature, dim=-1)
+        return scores
+
+
+def generate_with_transformers(
+    trainer: Any, single_turn: Callable[..., Any], request: SegmentRequest
+) -> list[Segment]:
+    """Generate one segment of each response with the trained model itself.
+
+    Args:
+        trainer: a `GRPOTrainer` that generates with transformers.
+        single_turn: `GRPOTrainer._generate_single_turn` of it.
+        request: what is wanted.
+    """
+    progress = Progress(request, trainer.eos_token_ids, trainer.accelerator.device)
+    stop = _Stop(progress, trainer.temperature)
+    model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
+    config = trainer.generation_config
+    longest, config.max_new_tokens = config.max_new_tokens, max(request.allowances)
+    extras = {
+        "stopping_criteria": StoppingCriteriaList([stop]),
+        "logits_processor": LogitsProcessorList([_KeepLogProbs(stop)]),
+    }
+    with _generate_takes(model, extras):
+        ids, _ = single_turn(_contexts(request), request.images, _extended(request), 1)
+    config.max_new_tokens = longest
+    lengths = progress.lengths_B.tolist()
+    logps_BT = torch.stack(stop.logps, dim=1).cpu()
+    return [
+        Segment(row[:length], logps_T[:length].tolist())
+        for row, length, logps_T in zip(ids, lengths, logps_BT, strict=True)
+    ]
+
+
+def _contexts(request: SegmentRequest) -> list[list[int]]:
+    return [prompt + ids_T.tolist() for prompt, ids_T in zip(request.prompt_ids, request.started, strict=True)]
+
+
+def _extended(request: SegmentRequest) -> dict[str, Any]:
+    """Extend what the processor says of each token of a prompt (text or image) over the response, which is text."""
+    return {
+        name: [list(row) + [0] * len(ids_T) for row, ids_T in zip(value, request.started, strict=True)]
+        if isinstance(value, list) and value and isinstance(value[0], list)
+        else value
+        for name, value in request.multimodal_fields.items()
+    }
+
+
+@contextmanager
+def _generate_takes(model: Any, extras: dict[str, Any]) -> Iterator[None]:
+    """Give `model.generate` arguments that TRL, which calls it, has no way to pass."""
+    model.generate = partial(model.generate, **extras)
+    try:
+        yield
+    finally:
+        del model.generate

@@ -1,0 +1,76 @@
+"""How far a trajectory may go in one iteration, and why it ended (paper 2.6)."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from k15_plugins.rollouts.buffer import Trajectory
+from k15_plugins.rollouts.repetition import RepetitionRule, repeated_period
+
+StopReason = Literal["eos", "repetition", "length"]
+
+
+@dataclass(frozen=True)
+class RolloutBudget:
+    """What a trajectory may generate in one iteration.
+
+    Args:
+        max_tokens: longest response; a response that reaches it is truncated.
+        tokens: the paper's budget of a trajectory in an iteration; None sets no limit.
+        pause_share: the later rule (Kimi K3): as soon as this share of the iteration's trajectories has ended, the
+            others pause; None waits for all.
+        max_segments: iterations over which a trajectory may be spread. In its last one it has no budget and is not
+            paused, so that nothing is older than that; None sets no limit.
+    """
+
+    max_tokens: int
+    tokens: int | None = None
+    pause_share: float | None = None
+    max_segments: int | None = None
+
+    def allowance(self, trajectory: Trajectory) -> int:
+        """Return how many tokens a trajectory may get in this iteration.
+
+        Args:
+            trajectory: unfinished.
+        """
+        left = self.max_tokens - trajectory.num_tokens
+        return left if self.tokens is None or self.is_last_segment(trajectory) else min(left, self.tokens)
+
+    def is_last_segment(self, trajectory: Trajectory) -> bool:
+        """Tell whether a trajectory must end in this iteration.
+
+        Args:
+            trajectory: unfinished.
+        """
+        return self.max_segments is not None and len(trajectory.segments) >= self.max_segments - 1
+
+    def pause_after(self, num_trajectories: int) -> int | None:
+        """Return after how many ended trajectories the others pause, or None if they do not.
+
+        Args:
+            num_trajectories: those that are generated together.
+        """
+        return None if self.pause_share is None else max(1, int(self.pause_share * num_trajectories))
+
+
+def stop_reason(
+    ids: Sequence[int], eos_ids: Collection[int], max_tokens: int, rule: RepetitionRule | None
+) -> StopReason | None:
+    """Return why a response has ended, or None if it has only paused.
+
+    It is read off the tokens, so that it means the same whatever engine has stopped it.
+
+    Args:
+        ids: tokens of the whole response.
+        eos_ids: tokens that end a response.
+        max_tokens: longest response.
+        rule: when a response counts as repeating itself; None if it never does.
+    """
+    if len(ids) == 0:
+        return None
+    if ids[-1] in eos_ids:
+        return "eos"
+    if rule is not None and repeated_period(ids, rule) is not None:
+        return "repetition"
+    return "length" if len(ids) >= max_tokens else None
