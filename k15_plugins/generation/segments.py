@@ -75,22 +75,23 @@ class Progress:
         self.ended_B = torch.zeros_like(self.must_end_B)  # by a stop of their own
         self.halted_B = torch.zeros_like(self.must_end_B)  # no more tokens, for whatever reason
 
-    def step(self, ids_B: Tensor) -> Tensor:
-        """Take one more token of each response that is not halted.
+    def step(self, ids_N: Tensor, rows_N: Tensor) -> Tensor:
+        """Take one more token of some responses; tokens of halted ones do not matter.
 
         Args:
-            ids_B: the tokens, shape (B,); those of halted responses do not matter.
+            ids_N: the tokens, shape (N,).
+            rows_N: the responses that they belong to, each at most once, shape (N,).
 
         Returns:
             bool, shape (B,): which responses are halted.
         """
-        running_B = ~self.halted_B
-        self.lengths_B += running_B
-        ends_B = torch.isin(ids_B, self.eos_ids)
+        running_N = ~self.halted_B[rows_N]
+        self.lengths_B[rows_N] += running_N
+        ends_N = torch.isin(ids_N, self.eos_ids)
         if self.detector is not None:
-            ends_B = ends_B | self.detector.step(ids_B)
-        self.ended_B |= running_B & ends_B
-        self.halted_B = self.ended_B | (self.lengths_B >= self.allowances_B)
+            ends_N = ends_N | self.detector.step(ids_N, rows_N)
+        self.ended_B[rows_N] |= running_N & ends_N
+        self.halted_B |= self.ended_B | (self.lengths_B >= self.allowances_B)
         if self.pause_after is not None and int(self.ended_B.sum()) >= self.pause_after:
             self.halted_B |= ~self.must_end_B
         return self.halted_B
@@ -102,13 +103,14 @@ class _Stop(StoppingCriteria):
     def __init__(self, progress: Progress, temperature: float):
         self.progress = progress
         self.temperature = temperature
+        self.rows_B = torch.arange(len(progress.halted_B), device=progress.halted_B.device)
         self.log_probs_BV: Tensor
         self.logps: list[Tensor] = []
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
         ids_B = input_ids[:, -1]
         self.logps.append(self.log_probs_BV.gather(1, ids_B.unsqueeze(1)).squeeze(1))
-        return self.progress.step(ids_B)
+        return self.progress.step(ids_B, self.rows_B)
 
 
 class _KeepLogProbs(LogitsProcessor):
@@ -142,7 +144,7 @@ def generate_with_transformers(
         "logits_processor": LogitsProcessorList([_KeepLogProbs(stop)]),
     }
     with _generate_takes(model, extras):
-        ids, _ = single_turn(_contexts(request), request.images, _extended(request), 1)
+        ids, _ = single_turn(contexts(request), request.images, _extended(request), 1)
     config.max_new_tokens = longest
     lengths = progress.lengths_B.tolist()
     logps_BT = torch.stack(stop.logps, dim=1).cpu()
@@ -152,7 +154,12 @@ def generate_with_transformers(
     ]
 
 
-def _contexts(request: SegmentRequest) -> list[list[int]]:
+def contexts(request: SegmentRequest) -> list[list[int]]:
+    """Return what each response goes on from: its prompt and what it has already.
+
+    Args:
+        request: what is wanted.
+    """
     return [prompt + ids_T.tolist() for prompt, ids_T in zip(request.prompt_ids, request.started, strict=True)]
 
 

@@ -98,24 +98,28 @@ class RepetitionDetector:
         started = [np.asarray(ids) for ids in started_B]
         self.runs_BP = torch.tensor(np.stack([_trailing_runs(ids, rule) for ids in started]), device=device)
         # The last tokens of each response, in a ring; -1 where there is none.
-        last = [ids[-rule.max_period :] for ids in started]
         ring_BR = np.full((len(started), rule.max_period), -1, np.int64)
-        for row, ids in enumerate(last):
-            ring_BR[row, rule.max_period - len(ids) :] = ids
+        for row, ids in enumerate(started):
+            last = ids[-rule.max_period :]
+            ring_BR[row, rule.max_period - len(last) :] = last
         self.ring_BR = torch.tensor(ring_BR, device=device)
-        self.place = 0  # of the oldest token in the ring
+        self.oldest_B = torch.zeros(len(started), dtype=torch.long, device=device)  # its place in the ring
 
-    def step(self, ids_B: Tensor) -> Tensor:
-        """Take one more token of each response and tell which responses now repeat themselves.
+    def step(self, ids_N: Tensor, rows_N: Tensor) -> Tensor:
+        """Take one more token of some responses and tell which of them now repeat themselves.
 
         Args:
-            ids_B: the tokens, shape (B,).
+            ids_N: the tokens, shape (N,).
+            rows_N: the responses that they belong to, each at most once, shape (N,).
 
         Returns:
-            bool, shape (B,).
+            bool, shape (N,).
         """
-        earlier_BP = self.ring_BR[:, (self.place - self.periods_P) % self.rule.max_period]
-        self.runs_BP = torch.where(earlier_BP == ids_B.unsqueeze(1), self.runs_BP + 1, 0)
-        self.ring_BR[:, self.place] = ids_B
-        self.place = (self.place + 1) % self.rule.max_period
-        return (self.runs_BP >= self.periods_P * (self.rule.min_count - 1)).any(dim=1)
+        size = self.rule.max_period
+        oldest_N = self.oldest_B[rows_N]
+        earlier_NP = self.ring_BR[rows_N.unsqueeze(1), (oldest_N.unsqueeze(1) - self.periods_P) % size]
+        runs_NP = torch.where(earlier_NP == ids_N.unsqueeze(1), self.runs_BP[rows_N] + 1, 0)
+        self.runs_BP[rows_N] = runs_NP
+        self.ring_BR[rows_N, oldest_N] = ids_N.to(self.ring_BR.dtype)
+        self.oldest_B[rows_N] = (oldest_N + 1) % size
+        return (runs_NP >= self.periods_P * (self.rule.min_count - 1)).any(dim=1)

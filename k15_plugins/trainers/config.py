@@ -43,6 +43,8 @@ _NUMBERS = {
     "repetition_min_period": int,
     "repetition_min_count": int,
     "repetition_penalty_weight": float,
+    "server_patience_seconds": float,
+    "sampler_gap_bound": float,
 }
 
 
@@ -119,6 +121,12 @@ class MirrorDescentConfig(GRPOConfig):
             Copies in a row that make a repetition.
         repetition_penalty_weight (`float`, *optional*, defaults to `0.0`):
             Weight of a reward of -1 for a response that was stopped for its repetitions.
+        server_patience_seconds (`float`, *optional*, defaults to `60.0`):
+            How long a vLLM server (`vllm_mode="server"`) may leave the question for its health unanswered before it
+            counts as lost. The training then saves a checkpoint, with all rollouts so far, and ends.
+        sampler_gap_bound (`float`, *optional*, defaults to `0.1`):
+            Warn when the log-probabilities of the sampler differ from the trainer's by more than this in the mean,
+            nats.
         fail_truncated (`bool`, *optional*):
             Let a response that was cut off, at `max_completion_length` or for its repetitions, have no final reward
             above 0. `None` does so with any of the rollout or repetition options, and leaves rewards as they are
@@ -188,6 +196,12 @@ class MirrorDescentConfig(GRPOConfig):
     repetition_min_count: int = field(default=16, metadata={"help": "Copies in a row that make a repetition."})
     repetition_penalty_weight: float = field(
         default=0.0, metadata={"help": "Weight of a reward of -1 for a response stopped for its repetitions."}
+    )
+    server_patience_seconds: float = field(
+        default=60.0, metadata={"help": "How long a vLLM server may not answer before it counts as lost."}
+    )
+    sampler_gap_bound: float = field(
+        default=0.1, metadata={"help": "Warn beyond this mean gap of log-probabilities to the sampler, nats."}
     )
     fail_truncated: bool | None = field(
         default=None,
@@ -289,6 +303,8 @@ class MirrorDescentConfig(GRPOConfig):
             "rollout_pause_share": self.rollout_pause_share is None or 0 < self.rollout_pause_share < 1,
             "max_rollout_segments": self.max_rollout_segments is None or self.max_rollout_segments >= 1,
             "repetition_penalty_weight": self.repetition_penalty_weight >= 0,
+            "server_patience_seconds": self.server_patience_seconds > 0,
+            "sampler_gap_bound": self.sampler_gap_bound > 0,
         }
         cures = {
             "tau": "take a number > 0 (0 is allowed with baseline='mean')",
@@ -300,6 +316,8 @@ class MirrorDescentConfig(GRPOConfig):
             "rollout_budget_tokens": "take 1 or more tokens, or leave it out",
             "rollout_pause_share": "take a share between 0 and 1, or leave it out",
             "max_rollout_segments": "take 1 or more, or leave it out",
+            "server_patience_seconds": "take more than 0 seconds",
+            "sampler_gap_bound": "take more than 0 nats",
         }
         for name, good in bounds.items():
             if not good:

@@ -1,11 +1,13 @@
 """Kimi k1.5's reinforcement learning as a trainer: `GRPOTrainer` with the mirror-descent objective (paper 2.3)."""
 
+import warnings
 from typing import Any
 
 import torch
 from accelerate.utils import gather
 from torch import Tensor
 
+from k15_plugins.generation.vllm_server import ServerLost
 from k15_plugins.length_penalty import length_penalty_is_on, length_reward
 from k15_plugins.objective import (
     baseline,
@@ -106,9 +108,12 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
 
     def _build_rollouts(self) -> PartialRollouts | None:
         args = self.args
-        if args.rollout_budget_tokens is None and args.rollout_pause_share is None and self.repetition is None:
-            return None
         foreign = self.tools or self.rollout_func is not None or args.use_transformers_continuous_batching
+        if not args.has_partial_rollouts and self.repetition is None:
+            # A server is watched in any case, so that its loss loses no rollouts.
+            is_served = args.use_vllm and args.vllm_mode == "server"
+            if not is_served or self.sampler is None or foreign:
+                return None
         if self.sampler is None or foreign:
             raise ValueError(
                 "rollout_budget_tokens, rollout_pause_share and repetition_max_period need a train_dataset with a "
@@ -144,7 +149,15 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             return super()._generate_and_score_completions(inputs)
         if self.args.reset_optimizer:
             self.optimizer.state.clear()
-        output = super()._generate_and_score_completions(inputs)
+        try:
+            output = super()._generate_and_score_completions(inputs)
+        except ServerLost as lost:
+            assert self.rollouts is not None
+            self._save_checkpoint(self.model, trial=None)
+            raise RuntimeError(
+                f"{lost}; the training, with {len(self.rollouts.buffer.unfinished())} unfinished rollouts, was saved "
+                f"to {self.args.output_dir}/checkpoint-{self.state.global_step}: start the server and resume."
+            ) from lost
         if self.rollouts is not None:
             if self.args.segments_in_loss == "current":
                 output["tool_mask"] = self._mask_of_current_segments(output["completion_mask"])
@@ -284,9 +297,26 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
 
     def _log_sampler_gap(self, output: dict[str, Any]) -> None:
         gap_BT = (output["old_per_token_logps"] - output["sampling_per_token_logps"]).abs()
-        gap_BT = gap_BT[_loss_mask(output).bool() & ~gap_BT.isnan()]
-        largest = gap_BT.max() if gap_BT.numel() else gap_BT.sum()
+        known_BT = _loss_mask(output).bool() & ~gap_BT.isnan()
+        # Older segments differ because the policy has moved on; only the current one tells of the engine.
+        current_BT = known_BT
+        if self.rollouts is not None:
+            current_BT = known_BT & self._mask_of_current_segments(output["completion_mask"]).bool()
+            old = gap_BT[known_BT & ~current_BT]
+            self._log_mean("k15/old_segments_logp_gap_mean", old)
+        gaps = gap_BT[current_BT]
+        largest = gaps.max() if gaps.numel() else gaps.sum()
         self._metrics["train"]["k15/sampler_logp_gap_max"].append(gather(largest).max().item())
+        self._log_mean("k15/sampler_logp_gap_mean", gaps)
+        mean = self._metrics["train"]["k15/sampler_logp_gap_mean"][-1]
+        if mean > self.args.sampler_gap_bound:
+            warnings.warn(
+                f"the sampler's log-probabilities differ from the trainer's by {mean:.3g} nats in the mean, more than "
+                f"sampler_gap_bound={self.args.sampler_gap_bound}; the usual causes are weights that did not reach "
+                "the engine (tied embeddings, adapters), an engine in another data type, and top_p, top_k, min_p or "
+                "repetition_penalty, which the trainer's log-probabilities do not know.",
+                stacklevel=2,
+            )
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         args = self.args

@@ -74,6 +74,7 @@ class SampledGRPOTrainer(GRPOTrainer):
         final_reward_threshold: float = 0.5,
         **kwargs: Any,
     ):
+        _prepare_vllm(*args, **kwargs)
         super().__init__(*args, **kwargs)
         if self.args.save_only_model and self.args.save_strategy != "no":
             raise ValueError("save_only_model=True leaves checkpoints that cannot be resumed from; leave it out.")
@@ -297,3 +298,11 @@ class SampledGRPOTrainer(GRPOTrainer):
         path = state_file(checkpoint, self.accelerator.process_index)
         state = torch.load(path, map_location=self.accelerator.device, weights_only=False)
         self._load_state_dict(state)
+
+
+def _prepare_vllm(model: Any, reward_funcs: Any = None, args: Any = None, *_: Any, **__: Any) -> None:
+    """Where there is no accelerator, let TRL build vLLM for the CPU, in the model's data type."""
+    if args is not None and args.use_vllm and not torch.accelerator.is_available():
+        from k15_plugins.generation.vllm_on_cpu import use_vllm_on_cpu
+
+        use_vllm_on_cpu(getattr(model, "dtype", torch.float32))

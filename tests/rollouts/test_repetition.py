@@ -63,11 +63,10 @@ def test_token_by_token_and_across_a_pause_it_is_the_same_rule(rows, rule):
     rest = [ids[len(begun) :] for (ids, _), begun in zip(rows, started, strict=True)]
     detector = RepetitionDetector(started, rule, torch.device("cpu"))
     for place in range(max(map(len, rest))):
-        found = detector.step(torch.tensor([ids[place] if place < len(ids) else 99 for ids in rest]))
-        for row, ids in enumerate(rest):
-            if place < len(ids):
-                whole = started[row] + ids[: place + 1]
-                assert bool(found[row]) == (by_definition(whole, rule) is not None)
+        rows = [row for row, ids in enumerate(rest) if place < len(ids)]
+        found = detector.step(torch.tensor([rest[row][place] for row in rows]), torch.tensor(rows))
+        for row, repeats in zip(rows, found.tolist(), strict=True):
+            assert repeats == (by_definition(started[row] + rest[row][: place + 1], rule) is not None)
 
 
 def test_the_work_for_a_token_does_not_grow_with_the_response():

@@ -1,0 +1,160 @@
+"""A vLLM server: one segment of each response, and what happens when the server is lost (paper 2.6)."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import requests
+from accelerate.utils import broadcast_object_list
+
+from k15_plugins.generation.segments import Segment, SegmentRequest, contexts
+from k15_plugins.rollouts.repetition import first_repetition
+
+_CHECK_SECONDS = 2.0
+
+
+class ServerLost(RuntimeError):
+    """The vLLM server has died or stopped answering; nothing that was generated before is lost."""
+
+
+def generate_with_vllm_server(trainer: Any, single_turn: Callable[..., Any], request: SegmentRequest) -> list[Segment]:
+    """Generate one segment of each response on a vLLM server.
+
+    The server takes one limit for all; what goes beyond a response's own limit, or beyond a repetition that began in
+    an earlier segment, is cut off here.
+
+    Args:
+        trainer: a `GRPOTrainer` with `vllm_mode="server"`.
+        single_turn: `GRPOTrainer._generate_single_turn` of it.
+        request: what is wanted.
+
+    Raises:
+        ServerLost: on all processes, if the server does not answer for `server_patience_seconds`.
+    """
+    generation, rule = trainer.vllm_generation, request.repetition
+    patience_seconds = trainer.args.server_patience_seconds
+    longest, own = generation.max_completion_length, generation.generation_kwargs
+    generation.max_completion_length = max(request.allowances)
+    if rule is not None:
+        detection = {
+            "max_pattern_size": rule.max_period,
+            "min_pattern_size": rule.min_period,
+            "min_count": rule.min_count,
+        }
+        generation.generation_kwargs = {**own, "repetition_detection": detection}
+    watch = Watch(generation.vllm_client if trainer.accelerator.is_main_process else None, patience_seconds)
+    try:
+        if trainer.state.global_step != trainer._last_loaded_step:
+            watch.run(generation.sync_weights)
+            trainer._last_loaded_step = trainer.state.global_step
+        with watch.over_generate():
+            ids, logps = single_turn(contexts(request), request.images, request.multimodal_fields, 1)
+    finally:
+        generation.max_completion_length, generation.generation_kwargs = longest, own
+    if not ids:
+        raise ServerLost(watch.reason)
+    segments = []
+    for row, logps_T, started_T, allowance in zip(ids, logps, request.started, request.allowances, strict=True):
+        length = min(len(row), allowance)
+        if rule is not None:
+            stop = first_repetition([*started_T, *row], rule)
+            length = length if stop is None else min(length, stop - len(started_T))
+        segments.append(Segment(list(row[:length]), list(logps_T[:length])))
+    return segments
+
+
+class Watch:
+    """Watches over what the main process asks of a server, so that all processes learn when it is lost.
+
+    Requests have no time limit of their own, since a long rollout may take long; instead the server is asked for its
+    health meanwhile.
+
+    Args:
+        client: TRL's `VLLMClient` on the main process, None on the others.
+        patience_seconds: how long the server may not answer.
+    """
+
+    def __init__(self, client: Any, patience_seconds: float):
+        self.client = client
+        self.patience_seconds = patience_seconds
+        self.reason = "the vLLM server was lost, as the main process says"
+
+    def run(self, function: Callable[[], Any]) -> None:
+        """Call a function on all processes.
+
+        Args:
+            function: asks the server for something on the main process.
+
+        Raises:
+            ServerLost: on all processes, if the server is lost before or meanwhile.
+        """
+        lost = [False]
+        if self.client is None:
+            function()
+        else:
+            lost = ["output" not in self._outcome(function)]
+        broadcast_object_list(lost)
+        if lost[0]:
+            raise ServerLost(self.reason)
+
+    @contextmanager
+    def over_generate(self) -> Iterator[None]:
+        """Let the client's `generate` return nothing at all when the server is lost.
+
+        TRL calls it on the main process and shares what it returns. An exception there would leave the other
+        processes waiting; nothing is what they all see.
+        """
+        if self.client is None:
+            yield
+            return
+        generate = self.client.generate
+        nothing: dict[str, list[Any]] = {"prompt_ids": [], "completion_ids": [], "logprobs": []}
+        self.client.generate = lambda **arguments: self._outcome(lambda: generate(**arguments)).get("output", nothing)
+        try:
+            yield
+        finally:
+            del self.client.generate
+
+    def _outcome(self, function: Callable[[], Any]) -> dict[str, Any]:
+        """Call a function in a thread that is left behind when the server is lost; `output` is what it returned."""
+        outcome: dict[str, Any] = {}
+
+        def work() -> None:
+            try:
+                outcome["output"] = function()
+            except Exception as error:
+                outcome["error"] = error
+
+        # Not a pool: nothing may wait for a request that never ends.
+        worker = threading.Thread(target=work, daemon=True)
+        if _answers(self.client, self.patience_seconds):
+            worker.start()
+        while worker.is_alive():
+            worker.join(_CHECK_SECONDS)
+            if worker.is_alive() and not _answers(self.client, self.patience_seconds):
+                break
+        if "output" not in outcome:
+            self.reason = _reason(self.client, self.patience_seconds, outcome.get("error"))
+        return outcome
+
+
+def _answers(client: Any, patience_seconds: float) -> bool:
+    """Ask the server for its health until it answers or the patience is over."""
+    end = time.monotonic() + patience_seconds
+    while True:
+        try:
+            if requests.get(f"{client.base_url}/health", timeout=min(_CHECK_SECONDS, patience_seconds)).ok:
+                return True
+        except requests.RequestException:
+            pass
+        if time.monotonic() >= end:
+            return False
+        time.sleep(min(0.5, patience_seconds))
+
+
+def _reason(client: Any, patience_seconds: float, error: Exception | None = None) -> str:
+    if error is not None and _answers(client, 0):
+        return f"the vLLM server at {client.base_url} refused: {' '.join(str(error).split())[:300]}"
+    return f"the vLLM server at {client.base_url} did not answer for {patience_seconds:g} s"
