@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from accelerate.utils import gather
+from accelerate.utils import gather, send_to_device
 from datasets import IterableDataset
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -265,9 +265,10 @@ class SampledGRPOTrainer(GRPOTrainer):
         if checkpoint is None:
             return
         path = state_file(checkpoint, self.accelerator.process_index)
-        state = torch.load(path, map_location=self.accelerator.device, weights_only=False)
+        # torch knows no place "cpu:0", which is what accelerate calls the device of a process without an accelerator.
+        state = torch.load(path, map_location="cpu", weights_only=False)
         self._step = state["step"]
-        self._buffered_inputs = state["rollouts"]
+        self._buffered_inputs = send_to_device(state["rollouts"], self.accelerator.device)
         for name, values in state["metrics"].items():
             self._metrics["train"][name] = values
         if self.sampler is not None:
