@@ -165,7 +165,9 @@ def test_a_run_killed_at_random_moments_goes_on_as_if_nothing_had_happened(whole
 
 
 def test_a_foreign_checkpoint_is_refused(tmp_path):
-    (tmp_path / "checkpoints" / "checkpoint-7").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "checkpoint-best").mkdir(parents=True)  # not named as a checkpoint
+    assert checkpoint_to_resume(tmp_path) is None
+    (tmp_path / "checkpoints" / "checkpoint-7").mkdir()
     with pytest.raises(ValueError, match=r"checkpoint-7 has no k15_manifest\.json: it was not written by k15_plugins"):
         checkpoint_to_resume(tmp_path)
     begin_checkpoint(tmp_path / "checkpoints" / "checkpoint-7")
