@@ -86,6 +86,8 @@ class SampledGRPOTrainer(GRPOTrainer):
         self._problems_N: list[int] = []
         self._refill = 0
         self._scored: ScoredRollouts
+        self._running_loss: tuple[float, int] | None = None
+        self._resumed_at: int | None = None
 
     def _fitting_sampler(self, sampler: ProblemSampler | None) -> ProblemSampler | None:
         if isinstance(self.train_dataset, IterableDataset):
@@ -205,6 +207,8 @@ class SampledGRPOTrainer(GRPOTrainer):
     def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
         """Train as `GRPOTrainer.train`; an unusable checkpoint is refused before anything is loaded from it.
 
+        From the checkpoint of a complete training, everything is loaded and nothing is trained or logged.
+
         Args:
             resume_from_checkpoint: folder of a checkpoint, or True for the newest complete one in `args.output_dir`.
             **kwargs: as `transformers.Trainer.train`.
@@ -219,7 +223,29 @@ class SampledGRPOTrainer(GRPOTrainer):
         if resume_from_checkpoint:
             resume_from_checkpoint = str(resume_from_checkpoint)
             check_checkpoint(resume_from_checkpoint, self._layout())
+        # Of a training before this one.
+        self._step, self._buffered_inputs, self._resumed_at = 0, None, None
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def _run_epoch(self, **kwargs: Any) -> None:
+        if self._running_loss is not None:
+            # transformers clears its sums when it begins; they count the updates since the last log.
+            loss, self._globalstep_last_logged = self._running_loss
+            self._tr_loss = torch.tensor(loss, device=self.args.device)
+            # The mean loss that it tells at the end is about the updates of this call alone.
+            self._total_loss_scalar = -gather(self._tr_loss).mean().item()
+            self._running_loss = None
+        # It looks at max_steps only after an update.
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(**kwargs)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log as `GRPOTrainer.log`, but not the sum of a training that had nothing left to do."""
+        if "train_runtime" in logs and self.state.global_step == self._resumed_at:
+            return
+        super().log(logs, start_time)
 
     def _layout(self) -> dict[str, Any]:
         return {
@@ -246,6 +272,7 @@ class SampledGRPOTrainer(GRPOTrainer):
         state = {
             "step": self._step,
             "rollouts": self._buffered_inputs if in_iteration else None,
+            "running_loss": (self._tr_loss.item(), self._globalstep_last_logged),
             "metrics": {name: list(values) for name, values in self._metrics["train"].items()},
             "sampler": self.sampler.state_dict() if self.sampler is not None else None,
         }
@@ -269,6 +296,8 @@ class SampledGRPOTrainer(GRPOTrainer):
         state = torch.load(path, map_location="cpu", weights_only=False)
         self._step = state["step"]
         self._buffered_inputs = send_to_device(state["rollouts"], self.accelerator.device)
+        self._running_loss = state["running_loss"]
+        self._resumed_at = self.state.global_step
         for name, values in state["metrics"].items():
             self._metrics["train"][name] = values
         if self.sampler is not None:
