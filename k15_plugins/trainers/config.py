@@ -80,8 +80,8 @@ class MirrorDescentConfig(GRPOConfig):
         positives_only (`bool`, *optional*, defaults to `False`):
             Train by ReST, the paper's comparison (3.5): fit the best responses of each problem, nothing else.
         importance_weight_cap (`float`, *optional*):
-            Weigh the policy term of each token by min(pi_ref / pi_sampler, cap), with the sampler's log-probabilities
-            (vLLM). `None` leaves it unweighted, as the paper.
+            Weigh the policy term of each token by min(pi_ref / pi_sampler, cap), with the log-probabilities of vLLM or
+            of a `rollout_func`. `None` leaves it unweighted, as the paper.
         length_penalty_weight (`float`, *optional*, defaults to `0.0`):
             Weight of the in-group length reward (2.3.3) beside the other rewards. The paper gives no value; 0 keeps
             the rewards as they are, since the length reward needs a final reward that tells right from wrong.
@@ -221,11 +221,6 @@ class MirrorDescentConfig(GRPOConfig):
                 raise ValueError(
                     f"{name}={getattr(self, name)!r} is out of range; {cures.get(name, 'take 0 or more')}."
                 )
-        if self.importance_weight_cap is not None and not self.use_vllm:
-            raise ValueError(
-                f"importance_weight_cap={self.importance_weight_cap} needs the sampler's log-probabilities, which "
-                "transformers generation does not give; set use_vllm=True or leave it out."
-            )
         if self.positives_only and self.drop_negative_probability > 0:
             raise ValueError(
                 f"drop_negative_probability={self.drop_negative_probability} has nothing to drop with "

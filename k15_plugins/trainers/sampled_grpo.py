@@ -8,6 +8,7 @@ from accelerate.utils import gather, send_to_device
 from datasets import IterableDataset
 from torch import Tensor
 from torch.utils.data import DataLoader
+from torch.utils.data import IterableDataset as TorchIterableDataset
 from transformers.trainer_utils import rotate_checkpoints
 from trl import GRPOTrainer
 
@@ -63,6 +64,7 @@ class SampledGRPOTrainer(GRPOTrainer):
     reward_funcs: Any
     reward_processing_classes: Any
     num_generations: Any
+    num_generations_eval: Any
     train_dataset: Any
     _buffered_inputs: Any
 
@@ -85,6 +87,7 @@ class SampledGRPOTrainer(GRPOTrainer):
         self.sampler: Any = self._fitting_sampler(sampler)
         self._problems_N: list[int] = []
         self._refill = 0
+        self._lengths_tokens: list[int] = []
         self._scored: ScoredRollouts
         self._running_loss: tuple[float, int] | None = None
         self._resumed_at: int | None = None
@@ -149,12 +152,20 @@ class SampledGRPOTrainer(GRPOTrainer):
         rows = {problem: self.train_dataset[problem] for problem in set(local)}
         return [dict(rows[problem]) for problem in local]
 
+    def _generate(self, prompts: list) -> tuple:
+        generated = super()._generate(prompts)
+        completion_ids, mask = generated[1], generated[2]
+        # The tokens of tools and environments are not the model's own; without any there is no mask.
+        self._lengths_tokens = [len(ids) for ids in completion_ids] if mask is None else [sum(row) for row in mask]
+        return generated
+
     def _calculate_rewards(
         self, inputs: list, prompts: list, completions: list, completion_ids_list: list[list[int]]
     ) -> Tensor:
         rewards_NF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
-        local = [[len(ids), ids[-1] not in ends] for ids in completion_ids_list]
+        truncated = [ids[-1] not in ends for ids in completion_ids_list]
+        local = list(zip(self._lengths_tokens, truncated, strict=True))
         lengths_N, truncated_N = gather(torch.tensor(local, device=rewards_NF.device)).unbind(dim=1)
         final_N = rewards_NF[:, self._final_reward_index]
         self._scored = ScoredRollouts(
@@ -164,9 +175,21 @@ class SampledGRPOTrainer(GRPOTrainer):
             lengths_N=lengths_N,
             truncated_N=truncated_N.bool(),
         )
-        mode = "train" if self.model.training else "eval"
-        self._metrics[mode]["k15/accuracy"].append(self._scored.correct_N.float().mean().item())
+        self._log_accuracy()
         return rewards_NF
+
+    def _log_accuracy(self) -> None:
+        """Note each verdict by itself, so that TRL's mean is the one over all rollouts and not one over batches."""
+        verdicts = self._scored.correct_N.float().tolist()
+        if self.model.training:
+            self._metrics["train"]["k15/accuracy"] += verdicts
+            return
+        noted = self._metrics["eval"]["k15/accuracy"]
+        loader: Any = self.callback_handler.eval_dataloader
+        if not isinstance(loader.dataset, IterableDataset | TorchIterableDataset):
+            # The loaders of several processes fill up their last batches with problems that they have had before.
+            verdicts = verdicts[: len(loader.dataset) * self.num_generations_eval - len(noted)]
+        noted += verdicts
 
     def _set_advantages(self, output: dict[str, Any]) -> None:
         """Note the advantages of all processes; a subclass with another objective sets its own in `output`."""
@@ -227,7 +250,7 @@ class SampledGRPOTrainer(GRPOTrainer):
         self._step, self._buffered_inputs, self._resumed_at = 0, None, None
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
-    def _run_epoch(self, **kwargs: Any) -> None:
+    def _run_epoch(self, **kwargs: Any) -> None:  # type: ignore[override]
         if self._running_loss is not None:
             # transformers clears its sums when it begins; they count the updates since the last log.
             loss, self._globalstep_last_logged = self._running_loss
