@@ -43,7 +43,10 @@ ARMS = {
     "mirror_descent": KIMI,
     "rest": [*KIMI, "+trainer.args.positives_only=true"],
     "grpo": [*GRPO, "trainer.args.learning_rate=1e-6"],
+    "grpo_lr_5e-5": [*GRPO, "trainer.args.learning_rate=5e-5"],
+    "grpo_lr_1e-4": [*GRPO, "trainer.args.learning_rate=1e-4"],
     "grpo_lr_2e-4": [*GRPO, "trainer.args.learning_rate=2e-4"],
+    "grpo_lr_4e-4": [*GRPO, "trainer.args.learning_rate=4e-4"],
     "curriculum": [*KIMI, "sampler=curriculum", "sampler.schedule.switch_iteration=8"],
     "uniform_200": [*KIMI, "task.train_size=200"],
     "prioritized_200": [*KIMI, "task.train_size=200", "sampler=prioritized"],
@@ -56,6 +59,10 @@ FIGURES = {
     "methods": (
         "Mirror descent, ReST (Fig. 10 in miniature) and stock GRPO at its default and at the recipe's learning rate",
         ["mirror_descent", "rest", "grpo", "grpo_lr_2e-4"],
+    ),
+    "grpo_lr": (
+        "Stock GRPO's learning rate",
+        ["grpo_lr_5e-5", "grpo_lr_1e-4", "grpo_lr_2e-4", "grpo_lr_4e-4"],
     ),
     "curriculum": (
         "Curriculum (uniform, then hard only from iteration 8) against uniform (Fig. 9)",

@@ -44,8 +44,8 @@ class GroupLengthReward:
     """The length reward as a reward function for a stock `GRPOTrainer`; its weight goes into `reward_weights`.
 
     A reward function sees only the rollouts of its own process, so the groups must lie whole on each process:
-    `per_device_train_batch_size * steps_per_generation` divisible by `num_generations`. `MirrorDescentTrainer` has no
-    such limit: it computes the reward after the gather.
+    `per_device_train_batch_size * steps_per_generation` divisible by `num_generations`. Nor does it see which tokens
+    are the model's own: those of tools count too. `MirrorDescentTrainer` has no such limits.
 
     Args:
         final_reward: TRL reward function that says whether an answer is right; it is called once more here.

@@ -16,6 +16,7 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
     assert blocks
     scope: dict = {"__name__": "__main__"}
     for block in blocks:
+        assert sum(bool(line.strip()) for line in block.splitlines()) <= 10, block
         exec(compile(block, page, "exec"), scope)
 
 

@@ -72,6 +72,7 @@ def trainer(folder: Any, trainer_class: type = MirrorDescentTrainer, **changes: 
         "eval_dataset",
         "train_dataset",
         "reward_funcs",
+        "rollout_func",
         "model",
     }
     given = {name: changes.pop(name) for name in own & changes.keys()}

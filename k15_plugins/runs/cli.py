@@ -101,7 +101,11 @@ def compose_and_run(composed: DictConfig) -> float:
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     try:
-        config, backend, held = prepare(composed, run_dir, sweeping)
+        config, backend = prepare(composed)
+        if sweeping and config["resume"] is not None and folder.is_finished(run_dir, config):
+            print(f"k15: {run_dir} is finished", flush=True)
+            return metric(config["metric"], folder.read_status(run_dir))
+        held = folder.open_folder(run_dir, config, in_sweep=sweeping)
     except (OmegaConfBaseException, ValueError) as error:
         if not (run_dir / folder.STATUS).exists():
             folder.write_status(run_dir, state="failed", error=sentence(error), figures={}, seconds=0)
@@ -127,28 +131,24 @@ def compose_and_run(composed: DictConfig) -> float:
     return metric(config["metric"], status)
 
 
-def prepare(composed: DictConfig, run_dir: Path, sweeping: bool) -> tuple[dict[str, Any], Backend, int]:
-    """Resolve and check a config as far as that is quick, and open the run's folder on it.
+def prepare(composed: DictConfig) -> tuple[dict[str, Any], Backend]:
+    """Resolve and check a config as far as that is quick.
 
     Args:
         composed (`DictConfig`): What Hydra composed.
-        run_dir (`Path`): The run's folder.
-        sweeping (`bool`): Whether it is a job of a sweep.
 
     Returns:
-        `tuple[dict[str, Any], Backend, int]`: The resolved config, how to start the job, and the file descriptor that
-        holds the folder.
+        `tuple[dict[str, Any], Backend]`: The resolved config, and how to start the job.
 
     Raises:
-        ValueError: If a key is unknown, or the folder and the config do not belong together, or it is in use.
+        ValueError: If a key is unknown or a value is out of range.
     """
     config: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     keys.check_top_level(config)
     keys.check_nodes({"reward": {}, "backend": config["backend"]})
     if not isinstance(config["seed"], int) or config["seed"] < 0:
         raise ValueError(f"seed={config['seed']} is not a seed; give a whole number, 0 or more.")
-    backend = Backend(**{key: value for key, value in config["backend"].items() if key != "_target_"})
-    return config, backend, folder.open_folder(run_dir, config, in_sweep=sweeping)
+    return config, Backend(**{key: value for key, value in config["backend"].items() if key != "_target_"})
 
 
 def metric(name: str | None, status: dict[str, Any]) -> float:

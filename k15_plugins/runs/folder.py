@@ -91,6 +91,18 @@ def open_folder(run_dir: Path, config: dict[str, Any], in_sweep: bool = False) -
     return held
 
 
+def is_finished(run_dir: Path, config: dict[str, Any]) -> bool:
+    """Tell whether a folder holds a run that is finished and that `config` leaves nothing to do for.
+
+    Args:
+        run_dir (`Path`): The run's folder.
+        config (`dict[str, Any]`): The resolved config of the command that goes on.
+    """
+    if not (run_dir / STATUS).exists() or read_status(run_dir)["state"] != "finished":
+        return False
+    return {**read_config(run_dir), "resume": None} == {**config, "resume": None}
+
+
 def _hold(run_dir: Path) -> int:
     descriptor = os.open(run_dir / LOCK, os.O_CREAT | os.O_RDWR)
     try:

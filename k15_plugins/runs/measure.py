@@ -16,7 +16,7 @@ from k15_plugins.runs.collect import collect
 from k15_plugins.runs.launch import is_first_rank
 from k15_plugins.runs.stages import quiet
 from k15_plugins.samples import SampledProblem
-from k15_plugins.trainers.checkpoint import check_checkpoint, is_half
+from k15_plugins.trainers.checkpoint import check_checkpoint, checkpoints_in, is_half
 
 SAMPLES = "samples"
 EVALUATION = "evaluation.json"
@@ -175,7 +175,7 @@ def write_figures(run_dir: Path, summary: dict[str, Any]) -> None:
 
 
 def _complete_checkpoints(checkpoints: Path) -> dict[int, Path]:
-    found = {int(path.name.split("-")[1]): path for path in checkpoints.glob("checkpoint-*") if not is_half(path)}
+    found = {step: path for step, path in checkpoints_in(checkpoints).items() if not is_half(path)}
     for path in found.values():
         check_checkpoint(path)
-    return dict(sorted(found.items()))
+    return found

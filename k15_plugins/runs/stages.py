@@ -16,7 +16,7 @@ from k15_plugins.runs import folder
 from k15_plugins.runs.build import build
 from k15_plugins.runs.devices import RefuseUnsharded, set_up_devices, wants_fsdp
 from k15_plugins.runs.launch import is_first_rank
-from k15_plugins.trainers.checkpoint import check_checkpoint, is_half
+from k15_plugins.trainers.checkpoint import check_checkpoint, checkpoints_in, is_half
 
 
 def reinforce(config: dict[str, Any], run_dir: Path) -> None:
@@ -51,8 +51,7 @@ def checkpoint_to_resume(run_dir: Path) -> Path | None:
     Raises:
         ValueError: If a checkpoint is truncated, or none of ours.
     """
-    steps = {int(path.name.split("-")[1]): path for path in (run_dir / folder.CHECKPOINTS).glob("checkpoint-*")}
-    for _, path in sorted(steps.items(), reverse=True):
+    for path in reversed(checkpoints_in(run_dir / folder.CHECKPOINTS).values()):
         if not is_half(path):
             check_checkpoint(path)
             return path

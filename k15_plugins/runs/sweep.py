@@ -1,6 +1,7 @@
 """The end of a sweep: a table and a picture over its jobs."""
 
 import csv
+import math
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -45,16 +46,26 @@ def read_jobs(sweep_dir: Path) -> list[Job]:
     Args:
         sweep_dir (`Path`): The sweep's folder.
     """
-    folders = [path.parent for path in sweep_dir.glob(f"*/{folder.STATUS}")]
-    return [
+    folders = [path.parent for path in sweep_dir.rglob(folder.STATUS)]
+    jobs = [
         {
-            "job": path.name,
+            "job": str(path.relative_to(sweep_dir)),
             "folder": path,
             "overrides": yaml.safe_load((path / ".hydra" / "overrides.yaml").read_text()),
+            "error": "it was killed, or is not done yet",  # until a status says otherwise
+            "figures": {},
             **folder.read_status(path),
         }
-        for path in sorted(folders, key=lambda path: int(path.name))
+        for path in folders
+        if not any(parent in folders for parent in path.parents)  # the runs of a pipeline lie in its folder
     ]
+    return sorted(jobs, key=lambda job: (_number(job["folder"]), job["job"]))
+
+
+def _number(job_dir: Path) -> float:
+    """Return the number that Hydra gave a job, whatever its folder is called; infinity where it gave none."""
+    number = yaml.safe_load((job_dir / ".hydra" / "hydra.yaml").read_text())["hydra"]["job"].get("num")
+    return number if isinstance(number, int) else math.inf
 
 
 def group_jobs(jobs: list[Job]) -> dict[str, list[Job]]:

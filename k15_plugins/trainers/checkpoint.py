@@ -6,11 +6,13 @@ that the manifest says. A run that is killed while it saves thus leaves a folder
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 MANIFEST = "k15_manifest.json"
 _UNFINISHED = f"{MANIFEST}.half"
+_NAME = re.compile(r"checkpoint-(\d+)")
 
 
 def state_file(checkpoint: str | Path, process_index: int) -> Path:
@@ -94,18 +96,23 @@ def check_checkpoint(checkpoint: str | Path, layout: dict[str, Any] | None = Non
             )
 
 
+def checkpoints_in(folder: str | Path) -> dict[int, Path]:
+    """Return the checkpoints in the folder of a run by their steps, the oldest first, half ones among them.
+
+    Args:
+        folder: the trainer's `output_dir`; anything in it that is not named `checkpoint-NUMBER` is left alone.
+    """
+    found = {path: _NAME.fullmatch(path.name) for path in Path(folder).glob("checkpoint-*") if path.is_dir()}
+    return dict(sorted((int(match[1]), path) for path, match in found.items() if match))
+
+
 def latest_checkpoint(folder: str | Path) -> Path | None:
     """Return the newest complete checkpoint in the folder of a run, or None.
 
     Args:
         folder: the trainer's `output_dir`.
     """
-    steps = sorted(
-        (int(path.name.rpartition("-")[2]) for path in Path(folder).glob("checkpoint-*") if path.is_dir()),
-        reverse=True,
-    )
-    for step in steps:
-        candidate = Path(folder) / f"checkpoint-{step}"
+    for candidate in reversed(checkpoints_in(folder).values()):
         try:
             check_checkpoint(candidate)
         except ValueError:

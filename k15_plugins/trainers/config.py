@@ -87,8 +87,8 @@ class MirrorDescentConfig(GRPOConfig):
         positives_only (`bool`, *optional*, defaults to `False`):
             Train by ReST, the paper's comparison (3.5): fit the best responses of each problem, nothing else.
         importance_weight_cap (`float`, *optional*):
-            Weigh the policy term of each token by min(pi_ref / pi_sampler, cap), with the sampler's log-probabilities
-            (vLLM). `None` leaves it unweighted, as the paper.
+            Weigh the policy term of each token by min(pi_ref / pi_sampler, cap), with the log-probabilities of vLLM or
+            of a `rollout_func`. `None` leaves it unweighted, as the paper.
         length_penalty_weight (`float`, *optional*, defaults to `0.0`):
             Weight of the in-group length reward (2.3.3) beside the other rewards. The paper gives no value; 0 keeps
             the rewards as they are, since the length reward needs a final reward that tells right from wrong.
@@ -325,12 +325,6 @@ class MirrorDescentConfig(GRPOConfig):
                     f"{name}={getattr(self, name)!r} is out of range; {cures.get(name, 'take 0 or more')}."
                 )
         self.repetition_rule()
-        has_segments = self.has_partial_rollouts or self.repetition_max_period is not None
-        if self.importance_weight_cap is not None and not self.use_vllm and not has_segments:
-            raise ValueError(
-                f"importance_weight_cap={self.importance_weight_cap} needs the sampler's log-probabilities, which "
-                "transformers generation gives only with partial rollouts; set use_vllm=True or leave it out."
-            )
         if self.max_refills > 0 and self.has_partial_rollouts:
             raise ValueError(
                 f"max_refills={self.max_refills} would wait for whole new groups, which partial rollouts avoid; "

@@ -1,6 +1,7 @@
 """Kimi k1.5's reinforcement learning as a trainer: `GRPOTrainer` with the mirror-descent objective (paper 2.3)."""
 
 import warnings
+from statistics import pstdev
 from typing import Any
 
 import torch
@@ -53,8 +54,8 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         **kwargs: as `GRPOTrainer`, and `sampler`, `final_reward`, `final_reward_threshold` of `SampledGRPOTrainer`.
 
     Raises:
-        ValueError: if `args` is another trainer's config, DeepSpeed is to have its optimizer reset, or dead groups of
-            a data set with images be refilled.
+        ValueError: if `args` is another trainer's config, DeepSpeed is to have its optimizer reset, dead groups of a
+            data set with images be refilled, or importance weights be taken from a sampler without log-probabilities.
     """
 
     _tag_names = ["trl", "mirror-descent", "kimi-k1.5"]  # noqa: RUF012
@@ -78,6 +79,7 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
                 f"args is a {type(args).__name__}; give a MirrorDescentConfig, which takes all its fields."
             )
         super().__init__(model, reward_funcs, args, **kwargs)
+        self._group_accuracies: list[float] = []
         if self.args.disable_dropout:
             _silence_dropout_attributes(self.model)
         if self.args.length_penalty_weight > 0:
@@ -90,6 +92,13 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         self._taken: list[Group] = []
         if self.args.lr_warmup_updates > 0:
             self.add_callback(IterationWarmup(self))
+        knows_the_sampler = self.args.use_vllm or self.rollout_func is not None or self.rollouts is not None
+        if self.args.importance_weight_cap is not None and not knows_the_sampler:
+            raise ValueError(
+                f"importance_weight_cap={self.args.importance_weight_cap} needs the sampler's log-probabilities; "
+                "transformers generation gives them only with the rollout and repetition options; set use_vllm=True, "
+                "give a rollout_func, or leave it out."
+            )
         if self.args.reset_optimizer and self.is_deepspeed_enabled:
             raise ValueError(
                 "reset_optimizer=True cannot clear an optimizer that DeepSpeed owns; set reset_optimizer=False."
@@ -149,6 +158,7 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             return super()._generate_and_score_completions(inputs)
         if self.args.reset_optimizer:
             self.optimizer.state.clear()
+        self._group_accuracies = []
         try:
             output = super()._generate_and_score_completions(inputs)
         except ServerLost as lost:
@@ -158,6 +168,7 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
                 f"{lost}; the training, with {len(self.rollouts.buffer.unfinished())} unfinished rollouts, was saved "
                 f"to {self.args.output_dir}/checkpoint-{self.state.global_step}: start the server and resume."
             ) from lost
+        dead_before = self._dead_groups(output)
         if self.rollouts is not None:
             if self.args.segments_in_loss == "current":
                 output["tool_mask"] = self._mask_of_current_segments(output["completion_mask"])
@@ -171,6 +182,8 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             spare = super()._generate_and_score_completions(inputs[: most * self.num_generations])
             self._refill = 0
             output = replace_groups(output, spare, dead, self.num_generations, self._tokenizer.pad_token_id)
+        # Rows that only fill the batch are no groups; a batch is either filled or refilled.
+        self._log_groups(dead_before, self._dead_groups(output) if self.args.max_refills > 0 else dead_before)
         return output
 
     def _draw_rows(self, num_local_rows: int) -> list[dict[str, Any]]:
@@ -215,6 +228,11 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         super()._load_state_dict(state)
         if self.rollouts is not None:
             self.rollouts.load_state_dict(state["partial_rollouts"])
+
+    def _dead_groups(self, output: dict[str, Any]) -> Tensor:
+        """Tell of each group of all processes whether it is dead, 0 or 1."""
+        advantages_GK = gather(output["advantages"]).view(-1, self.num_generations)
+        return (advantages_GK == 0).all(dim=1).float()
 
     def _dead_local_groups(self, output: dict[str, Any]) -> list[int]:
         advantages_GK = output["advantages"].view(-1, self.num_generations)
@@ -278,22 +296,30 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         mine = slice(self.accelerator.process_index * local, (self.accelerator.process_index + 1) * local)
         output["advantages"] = advantages_N[mine]
         output["keep"] = keep_N[mine]
-        self._log_groups(baseline_N, advantages_N)
+        self._log_rollouts(baseline_N)
+        if args.importance_weight_cap is not None and "sampling_per_token_logps" not in output:
+            raise ValueError(
+                f"importance_weight_cap={args.importance_weight_cap} needs the sampler's log-probabilities, but "
+                "rollout_func gave logprobs=None; return them, or leave importance_weight_cap out."
+            )
         if "sampling_per_token_logps" in output and "old_per_token_logps" in output:
             self._log_sampler_gap(output)
 
-    def _log_groups(self, baseline_N: Tensor, advantages_N: Tensor) -> None:
-        accuracy_G = self._scored.correct_N.float().view(-1, self.num_generations).mean(dim=1)
-        dead_G = (advantages_N.view(-1, self.num_generations) == 0).all(dim=1)
-        figures = {
-            "baseline": baseline_N.nanmean(),
-            "group_accuracy_std": accuracy_G.std(correction=0),
-            "dead_groups": dead_G.float().mean(),
-            "groups_all_right": (accuracy_G == 1).float().mean(),
-            "groups_all_wrong": (accuracy_G == 0).float().mean(),
-        }
-        for name, value in figures.items():
-            self._metrics["train"][f"k15/{name}"].append(value.item())
+    def _log_rollouts(self, baseline_N: Tensor) -> None:
+        """Note each value by itself: TRL's mean is then one over all rollouts of an iteration, the spare ones too."""
+        accuracies = self._scored.correct_N.float().view(-1, self.num_generations).mean(dim=1).tolist()
+        self._group_accuracies += accuracies
+        metrics = self._metrics["train"]
+        metrics["k15/baseline"] += baseline_N.tolist()
+        metrics["k15/groups_all_right"] += [float(accuracy == 1) for accuracy in accuracies]
+        metrics["k15/groups_all_wrong"] += [float(accuracy == 0) for accuracy in accuracies]
+
+    def _log_groups(self, dead_before_G: Tensor, dead_G: Tensor) -> None:
+        metrics = self._metrics["train"]
+        metrics["k15/group_accuracy_std"].append(pstdev(self._group_accuracies))
+        metrics["k15/dead_groups"].append(dead_G.mean().item())
+        if self.args.max_refills > 0:
+            metrics["k15/refilled_groups"].append((dead_before_G.sum() - dead_G.sum()).item())
 
     def _log_sampler_gap(self, output: dict[str, Any]) -> None:
         gap_BT = (output["old_per_token_logps"] - output["sampling_per_token_logps"]).abs()

@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from accelerate.utils import gather
+from accelerate.utils import gather, send_to_device
 from datasets import IterableDataset
 from torch import Tensor
 from torch.utils.data import DataLoader
+from torch.utils.data import IterableDataset as TorchIterableDataset
 from transformers.trainer_utils import rotate_checkpoints
 from trl import GRPOTrainer
 
@@ -63,6 +64,7 @@ class SampledGRPOTrainer(GRPOTrainer):
     reward_funcs: Any
     reward_processing_classes: Any
     num_generations: Any
+    num_generations_eval: Any
     train_dataset: Any
     _buffered_inputs: Any
 
@@ -87,7 +89,10 @@ class SampledGRPOTrainer(GRPOTrainer):
         self._fails_truncated = False
         self._problems_N: list[int] = []
         self._refill = 0
+        self._lengths_tokens: list[int] = []
         self._scored: ScoredRollouts
+        self._running_loss: tuple[float, int] | None = None
+        self._resumed_at: int | None = None
 
     def _fitting_sampler(self, sampler: ProblemSampler | None) -> ProblemSampler | None:
         if isinstance(self.train_dataset, IterableDataset):
@@ -158,12 +163,20 @@ class SampledGRPOTrainer(GRPOTrainer):
         share = number // self.accelerator.num_processes
         return slice(self.accelerator.process_index * share, (self.accelerator.process_index + 1) * share)
 
+    def _generate(self, prompts: list) -> tuple:
+        generated = super()._generate(prompts)
+        completion_ids, mask = generated[1], generated[2]
+        # The tokens of tools and environments are not the model's own; without any there is no mask.
+        self._lengths_tokens = [len(ids) for ids in completion_ids] if mask is None else [sum(row) for row in mask]
+        return generated
+
     def _calculate_rewards(
         self, inputs: list, prompts: list, completions: list, completion_ids_list: list[list[int]]
     ) -> Tensor:
         rewards_NF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
-        local = [[len(ids), ids[-1] not in ends] for ids in completion_ids_list]
+        truncated = [ids[-1] not in ends for ids in completion_ids_list]
+        local = list(zip(self._lengths_tokens, truncated, strict=True))
         lengths_N, truncated_N = gather(torch.tensor(local, device=rewards_NF.device)).unbind(dim=1)
         truncated_N = truncated_N.bool()
         final_N = rewards_NF[:, self._final_reward_index]
@@ -176,9 +189,21 @@ class SampledGRPOTrainer(GRPOTrainer):
             lengths_N=lengths_N,
             truncated_N=truncated_N,
         )
-        mode = "train" if self.model.training else "eval"
-        self._metrics[mode]["k15/accuracy"].append(self._scored.correct_N.float().mean().item())
+        self._log_accuracy()
         return rewards_NF
+
+    def _log_accuracy(self) -> None:
+        """Note each verdict by itself, so that TRL's mean is the one over all rollouts and not one over batches."""
+        verdicts = self._scored.correct_N.float().tolist()
+        if self.model.training:
+            self._metrics["train"]["k15/accuracy"] += verdicts
+            return
+        noted = self._metrics["eval"]["k15/accuracy"]
+        loader: Any = self.callback_handler.eval_dataloader
+        if not isinstance(loader.dataset, IterableDataset | TorchIterableDataset):
+            # The loaders of several processes fill up their last batches with problems that they have had before.
+            verdicts = verdicts[: len(loader.dataset) * self.num_generations_eval - len(noted)]
+        noted += verdicts
 
     def _set_advantages(self, output: dict[str, Any]) -> None:
         """Note the advantages of all processes; a subclass with another objective sets its own in `output`."""
@@ -224,6 +249,8 @@ class SampledGRPOTrainer(GRPOTrainer):
     def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
         """Train as `GRPOTrainer.train`; an unusable checkpoint is refused before anything is loaded from it.
 
+        From the checkpoint of a complete training, everything is loaded and nothing is trained or logged.
+
         Args:
             resume_from_checkpoint: folder of a checkpoint, or True for the newest complete one in `args.output_dir`.
             **kwargs: as `transformers.Trainer.train`.
@@ -238,7 +265,29 @@ class SampledGRPOTrainer(GRPOTrainer):
         if resume_from_checkpoint:
             resume_from_checkpoint = str(resume_from_checkpoint)
             check_checkpoint(resume_from_checkpoint, self._layout())
+        # Of a training before this one.
+        self._step, self._buffered_inputs, self._resumed_at = 0, None, None
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+
+    def _run_epoch(self, **kwargs: Any) -> None:  # type: ignore[override]
+        if self._running_loss is not None:
+            # transformers clears its sums when it begins; they count the updates since the last log.
+            loss, self._globalstep_last_logged = self._running_loss
+            self._tr_loss = torch.tensor(loss, device=self.args.device)
+            # The mean loss that it tells at the end is about the updates of this call alone.
+            self._total_loss_scalar = -gather(self._tr_loss).mean().item()
+            self._running_loss = None
+        # It looks at max_steps only after an update.
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(**kwargs)
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Log as `GRPOTrainer.log`, but not the sum of a training that had nothing left to do."""
+        if "train_runtime" in logs and self.state.global_step == self._resumed_at:
+            return
+        super().log(logs, start_time)
 
     def _layout(self) -> dict[str, Any]:
         return {
@@ -278,6 +327,7 @@ class SampledGRPOTrainer(GRPOTrainer):
         return {
             "step": self._step,
             "rollouts": self._buffered_inputs if in_iteration else None,
+            "running_loss": (self._tr_loss.item(), self._globalstep_last_logged),
             "metrics": {name: list(values) for name, values in self._metrics["train"].items()},
             "sampler": self.sampler.state_dict() if self.sampler is not None else None,
         }
@@ -285,7 +335,9 @@ class SampledGRPOTrainer(GRPOTrainer):
     def _load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `_state_dict` returned."""
         self._step = state["step"]
-        self._buffered_inputs = state["rollouts"]
+        self._buffered_inputs = send_to_device(state["rollouts"], self.accelerator.device)
+        self._running_loss = state["running_loss"]
+        self._resumed_at = self.state.global_step
         for name, values in state["metrics"].items():
             self._metrics["train"][name] = values
         if self.sampler is not None:
@@ -296,7 +348,8 @@ class SampledGRPOTrainer(GRPOTrainer):
         if checkpoint is None:
             return
         path = state_file(checkpoint, self.accelerator.process_index)
-        state = torch.load(path, map_location=self.accelerator.device, weights_only=False)
+        # torch knows no place "cpu:0", which is what accelerate calls the device of a process without an accelerator.
+        state = torch.load(path, map_location="cpu", weights_only=False)
         self._load_state_dict(state)
 
 

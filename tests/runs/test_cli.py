@@ -109,10 +109,13 @@ def test_a_run_leaves_config_environment_status_and_report(k15):
 
 
 def test_help_is_quick(k15):
-    began = time.monotonic()
-    done = k15("--help")
+    seconds = []
+    for _ in range(3):
+        began = time.monotonic()
+        done = k15("--help")
+        seconds.append(time.monotonic() - began)
     # The promise is 2 seconds on a machine that does nothing else; tests may share theirs.
-    assert time.monotonic() - began < 6
+    assert min(seconds) < 3
     assert "recipe: evaluate, grpo, kimi_k15, kimi_rl" in done.stdout
 
 

@@ -3,17 +3,21 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
+import yaml
 
 from k15_plugins.report.history import read_lines
 from k15_plugins.runs.stages import checkpoint_to_resume
-from k15_plugins.trainers.checkpoint import begin_checkpoint
+from k15_plugins.trainers.checkpoint import MANIFEST, begin_checkpoint
 
 ROOT = Path(__file__).parents[2]
 # Saved in the middle of the second iteration (updates 2 and 3) and at the end.
@@ -141,31 +145,79 @@ def reached(folder: Path) -> int:
     return max((line["step"] for line in read_lines(folder / "metrics.jsonl")), default=0)
 
 
+def kill_job(launcher: subprocess.Popen) -> None:
+    """Kill the job's own process group and let its launcher say so."""
+    for job in psutil.Process(launcher.pid).children():
+        with suppress(ProcessLookupError):
+            os.killpg(job.pid, signal.SIGKILL)
+    launcher.communicate(timeout=60)
+    assert launcher.returncode in (0, 1)  # 0 if the job was quicker
+
+
+def kill_launcher(launcher: subprocess.Popen) -> None:
+    launcher.send_signal(signal.SIGKILL)
+    launcher.communicate()
+
+
 def test_a_run_killed_at_random_moments_goes_on_as_if_nothing_had_happened(whole, tmp_path):
     folder = tmp_path / "run"
-    moments = sorted(random.SystemRandom().sample(range(8), 2))
-    print(f"killed after steps {moments}")
-    for number, moment in enumerate(moments):
+    early, late = sorted(random.SystemRandom().sample(range(8), 2))
+    kills = [kill_launcher, kill_job]
+    random.SystemRandom().shuffle(kills)
+    last = folder / "checkpoints" / "checkpoint-8" / MANIFEST
+    moments = [
+        (lambda: reached(folder) >= early, kills[0]),
+        (lambda: reached(folder) >= late, kills[1]),
+        (last.exists, kill_job),  # when all is trained and saved, but the run is not finished
+    ]
+    print(f"killed after steps {early} and {late} by {[kill.__name__ for kill in kills]}")
+    for number, (is_time, kill) in enumerate(moments):
         process = start(tmp_path, *COMMAND, "hydra.run.dir=run" if number == 0 else "resume=run")
         end = time.monotonic() + 200
         # Before its config is written, there is no run that could go on.
-        while not (folder / "config.yaml").exists() or reached(folder) < moment:
+        while not (folder / "config.yaml").exists() or not is_time():
             assert process.poll() is None, process.communicate()
             assert time.monotonic() < end
             time.sleep(0.01)
-        time.sleep(random.SystemRandom().uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        if number < 2:
+            time.sleep(random.SystemRandom().uniform(0, 0.3))
+        kill(process)
     # What a kill in the middle of a save leaves.
     begin_checkpoint(folder / "checkpoints" / "checkpoint-99")
     done = run(tmp_path, *COMMAND, "resume=run")
     assert done.returncode == 0, done.stderr
-    for name in ("rollouts.jsonl", "metrics.jsonl"):
-        assert recorded(folder, name) == recorded(whole, name)
+    assert recorded(folder, "rollouts.jsonl") == recorded(whole, "rollouts.jsonl")
+    # The sum of the end is missing where the end of a complete training was.
+    assert without_sum(recorded(folder, "metrics.jsonl")) == without_sum(recorded(whole, "metrics.jsonl"))
+    assert model_bytes(folder) == model_bytes(whole)
+
+
+def without_sum(lines: list[dict]) -> list[dict]:
+    return [line for line in lines if "total_flos" not in line]
+
+
+def model_bytes(folder: Path) -> bytes:
+    return (folder / "model" / "model.safetensors").read_bytes()
+
+
+def test_a_finished_run_is_not_trained_on(whole, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(whole, folder)
+    before = (folder / "metrics.jsonl").read_bytes()
+    done = run(tmp_path, *COMMAND, "trainer.args.report_to=tensorboard", "resume=run")
+    assert done.returncode == 0, done.stderr
+    assert (folder / "metrics.jsonl").read_bytes() == before
+    assert recorded(folder, "rollouts.jsonl") == recorded(whole, "rollouts.jsonl")
+    assert model_bytes(folder) == model_bytes(whole)
+    assert not (folder / "checkpoints" / "checkpoint-9").exists()
+    figures = [json.loads((each / "status.json").read_text())["figures"] for each in (folder, whole)]
+    assert figures[0] == figures[1]
 
 
 def test_a_foreign_checkpoint_is_refused(tmp_path):
-    (tmp_path / "checkpoints" / "checkpoint-7").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "checkpoint-best").mkdir(parents=True)  # not named as a checkpoint
+    assert checkpoint_to_resume(tmp_path) is None
+    (tmp_path / "checkpoints" / "checkpoint-7").mkdir()
     with pytest.raises(ValueError, match=r"checkpoint-7 has no k15_manifest\.json: it was not written by k15_plugins"):
         checkpoint_to_resume(tmp_path)
     begin_checkpoint(tmp_path / "checkpoints" / "checkpoint-7")
@@ -208,3 +260,43 @@ def test_two_processes(backend, tmp_path):
     assert done.stdout.count("iteration 2/2") == 1
     saved = (tmp_path / "run" / "model" / "model.safetensors").stat().st_size
     assert saved > 4 * 345_000  # all weights, whoever held them
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        # Two iterations each: stock GRPO, hard problems only from the second iteration on, problems of a file.
+        ("+recipe=grpo", "trainer.args.steps_per_generation=2"),
+        (*COMMAND[:3], "sampler=curriculum", "sampler.schedule.switch_iteration=1"),
+        ("+recipe=kimi_rl", "task=jsonl", "task.path=problems.jsonl", "reward=exact_match"),
+    ],
+    ids=["grpo", "curriculum", "jsonl"],
+)
+def test_other_recipes_run(words, tmp_path):
+    rows = [{"prompt": f"{a} + {b} =", "answer": str(a + b)} for a in range(1, 9) for b in range(1, 9)]
+    (tmp_path / "problems.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    small = {
+        "trainer.args.num_generations": 4,
+        "trainer.args.per_device_train_batch_size": 8,
+        "trainer.args.max_completion_length": 24,
+        "trainer.args.max_steps": 4,
+        "trainer.args.save_steps": 2,
+        "trainer.args.eval_steps": 4,
+    }
+    if "+recipe=grpo" not in words:
+        small |= {"trainer.args.updates_per_iteration": 2}
+    if "task=jsonl" not in words:
+        small |= {"task.train_size": 64, "task.held_out_size": 16}
+    done = run(tmp_path, *words, *(f"{key}={value}" for key, value in small.items()), "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    rollouts = recorded(tmp_path / "run", "rollouts.jsonl")
+    assert len(rollouts) == 2 * 16
+    assert {each["iteration"] for each in rollouts} == {0, 1}
+    if "task=jsonl" in words:
+        assert {each["prompt"] for each in rollouts} <= {row["prompt"] for row in rows}
+    if "sampler=curriculum" in words:
+        hard = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["sampler"]["schedule"]["hard_level"]
+        assert all(each["level"] >= hard for each in rollouts if each["iteration"] == 1)
+        assert any(each["level"] < hard for each in rollouts if each["iteration"] == 0)
+    figures = json.loads((tmp_path / "run" / "status.json").read_text())["figures"]
+    assert {"loss", "reward", "k15/accuracy", "eval_k15/accuracy"} <= figures.keys()

@@ -6,6 +6,8 @@ import json
 import pytest
 from test_cli import k15, status  # noqa: F401
 
+from k15_plugins.runs.sweep import read_jobs, summarize
+
 
 def jobs(folder):
     return sorted(folder.glob("multirun/stub/*/*/[0-9]"))
@@ -50,8 +52,48 @@ def test_a_sweep_goes_on_where_it_was_ended(k15):  # noqa: F811
     done = k15("+recipe=stub", "-m", "seed=1,2,3", "resume=sweep")
     assert done.returncode == 0, done.stderr
     lines = [len((k15.folder / "sweep" / job / "metrics.jsonl").read_text().splitlines()) for job in "012"]
-    assert lines == [2, 2, 1]
+    assert lines == [1, 1, 1]  # what is finished is not run again
+    assert "| all | 3/3 | 2 ± 1 |" in (k15.folder / "sweep" / "sweep.md").read_text()
     assert json.loads((k15.folder / "sweep" / "2" / "status.json").read_text())["figures"]["score"] == 3
+
+
+def test_what_ended_badly_or_has_another_config_goes_on(k15):  # noqa: F811
+    assert (
+        k15("+recipe=stub", "-m", "seed=1,2,3", "+trainer.args.max_steps=1", "hydra.sweep.dir=sweep").returncode == 0
+    )
+    for job, change in (("0", {"state": "failed"}), ("1", {"state": "running"})):
+        file = k15.folder / "sweep" / job / "status.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    assert k15("+recipe=stub", "-m", "seed=1,2,3", "+trainer.args.max_steps=1", "resume=sweep").returncode == 0
+
+    def lines():
+        return [len((k15.folder / "sweep" / job / "metrics.jsonl").read_text().splitlines()) for job in "012"]
+
+    assert lines() == [2, 2, 1]
+    assert k15("+recipe=stub", "-m", "seed=1,2,3", "+trainer.args.max_steps=2", "resume=sweep").returncode == 0
+    assert lines() == [3, 3, 2]
+
+
+@pytest.mark.parametrize("subdir", ["${hydra.job.override_dirname}", "by/${hydra.job.override_dirname}"])
+def test_the_folders_of_jobs_may_have_any_names(k15, subdir):  # noqa: F811
+    words = ("+recipe=stub", "-m", "stage.value=9,10,-1", "hydra.sweep.dir=sweep", f"hydra.sweep.subdir={subdir}")
+    done = k15(*words)
+    assert done.returncode == 1
+    assert "2 of 3 jobs finished" in done.stdout
+    rows = list(csv.DictReader((k15.folder / "sweep" / "sweep.csv").open()))
+    assert [row["score"] for row in rows] == ["9", "10", "-1"]
+    assert all(row["job"].endswith(f"stage.value={row['score']}") for row in rows)
+
+
+def test_a_job_that_was_killed_is_told_of(k15):  # noqa: F811
+    assert k15("+recipe=stub", "-m", "seed=1,2", "hydra.sweep.dir=sweep").returncode == 0
+    sweep = k15.folder / "sweep"
+    # As a killed launcher leaves it.
+    (sweep / "1" / "status.json").write_text(json.dumps({"state": "running", "started": 1.0}))
+    summarize(sweep, read_jobs(sweep), "score")
+    table = (sweep / "sweep.md").read_text()
+    assert "| all | 1/2 | 1 |" in table
+    assert "- job 1 (+recipe=stub seed=2) running: it was killed, or is not done yet" in table
 
 
 def test_a_sweep_over_recipes_has_a_folder(k15):  # noqa: F811

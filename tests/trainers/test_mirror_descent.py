@@ -144,6 +144,32 @@ def test_dead_groups_are_refilled_within_the_bound(tmp_path):
     assert len(drawn) == len(set(drawn))
 
 
+def test_figures_of_an_iteration_with_refills_are_about_all_its_rollouts_and_the_batch_that_is_trained_on(tmp_path):
+    verdicts = [[1, 0, 0, 0], [0] * 4, [1] * 4, [0] * 4], [[1] * 4, [1, 1, 0, 0], [0] * 4]
+    told = iter(verdicts)
+
+    def scripted(completion_ids, **_):
+        return [float(verdict) for group in next(told) for verdict in group]
+
+    trainer, spy = spied(tmp_path, reward_funcs=[scripted], max_steps=1, max_refills=1)
+    assert [len(rollouts) for rollouts in spy.rollouts] == [16, 12]
+    # One of three dead groups was replaced by the one spare group that is alive.
+    assert tiny.logs(trainer, "k15/refilled_groups") == [1]
+    assert tiny.logs(trainer, "k15/dead_groups") == [0.5]
+    batch = torch.cat([piece["advantages"] for piece in trainer._buffered_inputs])
+    assert (batch != 0).sum() == 8
+    rights_G = torch.tensor([group for call in verdicts for group in call]).float().mean(dim=1)
+    expected = {
+        "accuracy": rights_G.mean(),
+        "baseline": rights_G.mean(),
+        "group_accuracy_std": rights_G.std(correction=0),
+        "groups_all_right": (rights_G == 1).float().mean(),
+        "groups_all_wrong": (rights_G == 0).float().mean(),
+    }
+    for name, value in expected.items():
+        assert tiny.logs(trainer, f"k15/{name}") == pytest.approx([value.item()]), name
+
+
 def test_refilled_rows_keep_their_log_probabilities(tmp_path):
     def rarely(completion_ids, **_):
         return [float(ids[0] % 5 == 0) for ids in completion_ids]
@@ -218,7 +244,7 @@ def test_final_reward_by_name_and_threshold(tmp_path):
         ({"tau": 0.0, "baseline": "log_mean_exp"}, "tau=0.0 is out of range"),
         ({"lr_warmup_updates": 3}, "lr_warmup_updates=3 is out of range; take 0 to updates_per_iteration=2"),
         ({"log_ratio_interval": [1.0]}, r"log_ratio_interval=\[1.0\] is out of range"),
-        ({"importance_weight_cap": 2.0}, "importance_weight_cap=2.0 needs the sampler's log-probabilities"),
+        ({"importance_weight_cap": 0.0}, "importance_weight_cap=0.0 is out of range; take a number > 0"),
         ({"updates_per_iteration": 0}, "updates_per_iteration=0 is out of range"),
         ({"log_ratio_interval": [0.5, 1.0]}, "take two numbers \\[alpha, beta\\] with alpha < 0 < beta"),
         ({"tau": "0.1"}, "tau='0.1' is not a number; the default is 0.4"),
@@ -251,6 +277,92 @@ def test_evaluation_reports_accuracy_and_leaves_the_iteration_alone(tmp_path):
     assert len(spy.rollouts) == 3
     assert len(tiny.logs(trainer, "eval_k15/accuracy")) == 6
     assert all(value < 1e-5 for value in tiny.logs(trainer, "k15/rho_abs_max")[::2])
+
+
+def test_held_out_accuracy_is_the_share_of_right_rollouts_whatever_the_batches(tmp_path):
+    held_out = tiny.problems(5)
+
+    def first_problem(prompts, **_):
+        return [float(prompt == held_out["prompt"][0]) for prompt in prompts]
+
+    trainer = tiny.trainer(
+        tmp_path,
+        reward_funcs=[first_problem],
+        eval_dataset=held_out,
+        num_generations_eval=1,
+        per_device_eval_batch_size=4,
+    )
+    assert trainer.evaluate()["eval_k15/accuracy"] == pytest.approx(0.2)
+    # With several processes the loader begins anew to fill up their last batches; that is not counted twice.
+    trainer.callback_handler.eval_dataloader = trainer.get_eval_dataloader(held_out)
+    trainer.model.eval()
+    for prompts in (held_out["prompt"][1:5], [held_out["prompt"][0]] * 4):
+        trainer._generate_and_score_completions([{"prompt": prompt} for prompt in prompts])
+    assert trainer._metrics["eval"]["k15/accuracy"] == [0, 0, 0, 0, 1]
+
+
+def test_lengths_are_those_of_the_models_own_tokens(tmp_path):
+    def with_environment(prompts, trainer):
+        tokenizer = trainer.processing_class
+        own = [1 + place % 4 for place in range(len(prompts))]
+        return {
+            "prompt_ids": [tokenizer(prompt)["input_ids"] for prompt in prompts],
+            "completion_ids": [[5] * tokens + [9] * 6 + [tokenizer.eos_token_id] for tokens in own],
+            "env_mask": [[1] * tokens + [0] * (6 - tokens) + [0] * tokens + [1] for tokens in own],
+            "logprobs": None,
+        }
+
+    trainer, spy = spied(
+        tmp_path, rollout_func=with_environment, length_penalty_weight=1.0, max_completion_length=16, max_steps=2
+    )
+    rollouts = spy.rollouts[0]
+    assert [each["tokens"] for each in rollouts] == [2, 3, 4, 5] * 4
+    expected = length_reward(torch.tensor([2, 3, 4, 5] * 4), torch.ones(16, dtype=torch.bool), 4)
+    assert [each["rewards"]["length_reward"] for each in rollouts] == pytest.approx(expected.tolist())
+    assert tiny.logs(trainer, "completions/mean_length")[0] == 3.5
+
+
+def with_logprobs(gap):
+    """Return a rollout_func whose log-probabilities lie `gap` nats below those of the model, 2 * `gap` once."""
+
+    def rollout(prompts, trainer):
+        tokenizer = trainer.processing_class
+        prompt_ids = [tokenizer(prompt)["input_ids"] for prompt in prompts]
+        completion_ids = [[5 + place % 3, 7, tokenizer.eos_token_id] for place in range(len(prompts))]
+        logprobs = []
+        with torch.no_grad():
+            for ids, own in zip(prompt_ids, completion_ids, strict=True):
+                logits = trainer.model(input_ids=torch.tensor([ids + own])).logits[0, len(ids) - 1 : -1]
+                found = logits.log_softmax(-1).gather(1, torch.tensor(own).unsqueeze(1)).squeeze(1) - gap
+                logprobs.append(found.tolist())
+        logprobs[3][1] -= gap
+        return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": logprobs}
+
+    return rollout
+
+
+def test_the_gap_to_a_samplers_log_probabilities_is_logged_and_capped(tmp_path):
+    def grad_norm(gap, **changes):
+        trainer, _ = spied(tmp_path, rollout_func=with_logprobs(gap), max_steps=1, temperature=1.0, **changes)
+        assert tiny.logs(trainer, "k15/sampler_logp_gap_max")[0] == pytest.approx(2 * gap, abs=1e-4)
+        return tiny.logs(trainer, "grad_norm")[0]
+
+    plain = grad_norm(0.5)
+    # Each weight is exp(0.5) or more, and so all lie at the cap.
+    assert grad_norm(0.5, importance_weight_cap=1.5) == pytest.approx(1.5 * plain, rel=1e-4)
+    assert grad_norm(0.5, importance_weight_cap=9.0) > 1.6 * plain
+    assert grad_norm(0.0, importance_weight_cap=1.5) == pytest.approx(plain, rel=1e-4)
+
+
+def test_importance_weights_without_log_probabilities_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"importance_weight_cap=2.0 needs the sampler's log-probabilities"):
+        tiny.trainer(tmp_path, importance_weight_cap=2.0)
+
+    def silent(prompts, trainer):
+        return with_logprobs(0.0)(prompts, trainer) | {"logprobs": None}
+
+    with pytest.raises(ValueError, match=r"importance_weight_cap=2.0 .* rollout_func gave logprobs=None"):
+        spied(tmp_path, importance_weight_cap=2.0, rollout_func=silent)
 
 
 def test_conversational_prompts(tmp_path):

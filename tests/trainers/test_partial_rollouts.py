@@ -219,7 +219,7 @@ def test_resuming_is_bit_equal_with_trajectories_in_the_buffer(tmp_path, step):
         ({"rollout_budget_tokens": 4, "rollout_pool_groups": 3}, "rollout_pool_groups=3 is below the 4 groups"),
         ({"repetition_penalty_weight": 1.0}, "repetition_penalty_weight=1.0 needs a rule for repetitions"),
         ({"repetition_max_period": 2, "repetition_min_period": 3}, "1 <= min_period <= max_period"),
-        ({"importance_weight_cap": 2.0}, "transformers generation gives only with partial rollouts"),
+        ({"importance_weight_cap": 2.0}, "gives them only with the rollout and repetition options"),
     ],
 )
 def test_impossible_settings_are_refused_with_their_cure(tmp_path, changes, message):
@@ -230,4 +230,5 @@ def test_impossible_settings_are_refused_with_their_cure(tmp_path, changes, mess
 def test_importance_weights_correct_older_segments(tmp_path):
     trainer, listener = trained(tmp_path, rollout_budget_tokens=3, importance_weight_cap=2.0, max_steps=14)
     assert any(len(each["segments"]) > 1 for each in listener.rollouts)
-    assert max(tiny.logs(trainer, "k15/sampler_logp_gap_max")) > 1e-3
+    assert max(tiny.logs(trainer, "k15/sampler_logp_gap_max")) < 1e-5
+    assert max(tiny.logs(trainer, "k15/old_segments_logp_gap_mean")) > 1e-3

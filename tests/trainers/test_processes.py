@@ -1,4 +1,4 @@
-"""One process and two (gloo) give the same training, with groups that straddle processes; so does FSDP2."""
+"""One process and two (gloo) give the same training, with straddling groups; so does FSDP2; and both resume."""
 
 import json
 import os
@@ -23,7 +23,7 @@ SAME = [
 ]  # fmt: skip
 
 
-def run(folder, processes, wrapper):
+def run(folder, processes, wrapper, *checkpoint):
     folder.mkdir()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -33,7 +33,7 @@ def run(folder, processes, wrapper):
         launcher += ["-m", "torch.distributed.run", "--nproc_per_node", str(processes), "--master_port", str(port)]
     paths = os.pathsep.join([str(JOB.parents[1]), str(JOB.parents[2])])
     env = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"} | (FSDP if wrapper.startswith("FSDP") else {})
-    subprocess.run([*launcher, str(JOB), str(folder), str(processes), wrapper], env=env, check=True, timeout=300)
+    subprocess.run([*launcher, str(JOB), str(folder), str(processes), *checkpoint], env=env, check=True, timeout=300)
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(processes)]
 
 
@@ -43,7 +43,7 @@ def one(tmp_path_factory):
 
 
 @pytest.mark.parametrize("wrapper", ["DistributedDataParallel", "FSDPLlamaForCausalLM"])
-def test_two_processes_equal_one(one, tmp_path, wrapper):
+def test_two_processes_equal_one_and_resume(one, tmp_path, wrapper):
     first, second = run(tmp_path / "run", 2, wrapper)
     assert first["processes"] == 2
     assert first["wrapper"] == second["wrapper"] == wrapper
@@ -66,3 +66,14 @@ def test_two_processes_equal_one(one, tmp_path, wrapper):
             if name in theirs:
                 assert ours[name] == pytest.approx(theirs[name], abs=1e-5), name
     assert max(entry["k15/rho_abs_max"] for entry in one["logs"]) > 0.05
+
+    # In the middle of the third iteration.
+    again = run(tmp_path / "again", 2, wrapper, str(tmp_path / "run" / "checkpoint-5"))
+    for ours, theirs in zip(again, (first, second), strict=True):
+        assert [without_clocks(entry) for entry in ours["logs"]] == [without_clocks(entry) for entry in theirs["logs"]]
+        assert ours["rates"] == theirs["rates"]
+        assert ours["rollouts"] == [each for each in theirs["rollouts"] if each["iteration"] > 2]
+
+
+def without_clocks(entry):
+    return {name: value for name, value in entry.items() if "time" not in name}

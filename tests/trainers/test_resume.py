@@ -4,11 +4,17 @@ import shutil
 
 import pytest
 import tiny
+import torch
+from transformers import TrainerCallback
 
 from k15_plugins import PrioritizedSampler, SampledGRPOTrainer
 from k15_plugins.trainers.checkpoint import MANIFEST, begin_checkpoint, check_checkpoint, is_half, latest_checkpoint
 
 CLOCKS = ("step_time", "runtime", "per_second")
+
+
+def weights(trainer):
+    return {name: value.clone() for name, value in trainer.model.state_dict().items()}
 
 
 def figures(trainer):
@@ -60,6 +66,54 @@ def test_metrics_after_resuming_are_bit_equal(uninterrupted, tmp_path, step):
     assert any("eval_k15/accuracy" in entry for entry in expected)
 
 
+@pytest.fixture(scope="module")
+def seldom_logged(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("seldom")
+    trainer = build(folder, logging_steps=3)
+    trainer.train()
+    return folder, figures(trainer)
+
+
+@pytest.mark.parametrize("step", [1, 5, 6])
+def test_the_running_loss_of_a_checkpoint_between_two_logs_goes_on(uninterrupted, seldom_logged, tmp_path, step):
+    folder, expected = seldom_logged
+    trainer = build(tmp_path, logging_steps=3)
+    result = trainer.train(resume_from_checkpoint=folder / f"checkpoint-{step}")
+    assert figures(trainer) == expected
+    # What transformers sums up at the end is about this call alone.
+    losses = [entry["loss"] for entry in uninterrupted[1] if "loss" in entry]
+    assert result.training_loss == pytest.approx(sum(losses[step:]) / (10 - step), abs=1e-6)
+
+
+# An iteration has 3 updates and an epoch 6: 10 updates end inside of both, 9 between iterations, 12 between epochs.
+@pytest.mark.parametrize("steps", [10, 9, 12])
+def test_a_complete_training_is_not_trained_on(tmp_path, steps):
+    whole = build(tmp_path, max_steps=steps, save_steps=steps)
+    whole.train()
+    again = build(tmp_path, max_steps=steps, save_steps=steps)
+    result = again.train(resume_from_checkpoint=True)
+    assert result.global_step == again.state.global_step == steps
+    assert again.state.log_history == whole.state.log_history[:-1]  # the sum of the end comes after the checkpoint
+    expected = weights(whole)
+    assert all(torch.equal(value, expected[name]) for name, value in weights(again).items())
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == [f"checkpoint-{steps}"]
+
+
+def test_training_twice_begins_twice(tmp_path):
+    trainer = build(tmp_path, max_steps=2, save_strategy="no", eval_strategy="no")
+    iterations = []
+
+    class Listener(TrainerCallback):
+        def on_rollouts(self, trainer, rollouts):
+            iterations.append(rollouts[0]["iteration"])
+
+    trainer.add_callback(Listener())
+    trainer.train()
+    trainer.train()
+    assert set(iterations) == {0}
+    assert trainer.state.global_step == 2
+
+
 def test_stock_grpo_with_a_sampler_resumes_too(tmp_path):
     from trl import GRPOConfig
 
@@ -107,6 +161,7 @@ def test_truncated_and_foreign_checkpoints_are_refused(uninterrupted, tmp_path):
         check_checkpoint(tmp_path / "checkpoint-99")
     assert latest_checkpoint(tmp_path) is None
     shutil.copytree(good, tmp_path / "checkpoint-2")
+    (tmp_path / "checkpoint-best").mkdir()  # somebody's own
     assert latest_checkpoint(tmp_path) == tmp_path / "checkpoint-2"
 
 

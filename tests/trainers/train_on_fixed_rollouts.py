@@ -34,7 +34,7 @@ class Listener(TrainerCallback):
         self.rollouts += rollouts
 
 
-def main(folder: str, processes: int, wrapper: str) -> None:
+def main(folder: str, processes: int, checkpoint: str | None = None) -> None:
     set_up_devices()
     listener = Listener()
     trainer = tiny.MirrorDescentTrainer(
@@ -43,8 +43,10 @@ def main(folder: str, processes: int, wrapper: str) -> None:
         tiny.MirrorDescentConfig(
             **tiny.arguments(
                 folder,
-                optim="sgd",  # Adam's first step has the size of the sign: rounding of tiny gradients would show
+                adam_epsilon=1.0,  # else Adam's first step has the size of the sign: rounding of gradients would show
                 learning_rate=0.1,
+                save_strategy="steps",
+                save_steps=5,
                 per_device_train_batch_size=12 // processes,
                 num_iterations=2,
                 max_steps=8,
@@ -58,7 +60,7 @@ def main(folder: str, processes: int, wrapper: str) -> None:
         rollout_func=fixed_rollouts,
         callbacks=[listener],
     )
-    trainer.train()
+    trainer.train(resume_from_checkpoint=checkpoint)
     result = {
         "wrapper": type(trainer.model_wrapped).__name__,
         "processes": trainer.accelerator.num_processes,
@@ -72,4 +74,4 @@ def main(folder: str, processes: int, wrapper: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3])
+    main(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])
