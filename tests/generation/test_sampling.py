@@ -84,6 +84,26 @@ def test_the_trainers_generation_gives_the_same_greedy_responses(tmp_path):
     assert theirs == all_problems(engine(temperature=0.0), data, tiny.odd_start)
 
 
+@pytest.mark.parametrize(
+    "setting", [{"top_k": 1}, {"repetition_penalty": 9.0}, {"suppress_tokens": list(range(4, 30))}, {"min_p": 0.9}]
+)
+def test_the_plain_policy_is_sampled_whatever_the_model_says_of_generation(setting, tmp_path):
+    data = tiny.problems(5)
+    args = GRPOConfig(str(tmp_path), max_completion_length=12, bf16=False, use_cpu=True, report_to="none")
+
+    def sampled(setting):
+        model = tiny.model()
+        for name, value in setting.items():
+            setattr(model.generation_config, name, value)
+        own = TransformersGeneration(model, tiny.tiny_tokenizer(), max_new_tokens=12)
+        trainer = GRPOTrainer(model, tiny.odd_start, args, data, processing_class=tiny.tiny_tokenizer())
+        found = [all_problems(engine, data, tiny.odd_start) for engine in (own, TrlGeneration(trainer))]
+        assert all(getattr(model.generation_config, name) == value for name, value in setting.items())
+        return found
+
+    assert sampled(setting) == sampled({})
+
+
 def test_a_folder_without_samples_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no samples"):
         read_samples(tmp_path)
