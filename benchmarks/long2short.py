@@ -90,7 +90,7 @@ def main() -> None:
     models, alphas = read("evaluation", options.seeds), read("merge", options.seeds)
     draw_accuracy_tokens({name: as_summary(each) for name, each in models.items()}, RESULTS / "long2short.png")
     draw_accuracy_tokens(
-        {name: as_summary(each) for name, each in alphas.items()}, RESULTS / "long2short_alphas.png", line=True
+        {name: as_summary(each) for name, each in alphas.items()}, RESULTS / "long2short_alphas.png", line=list(alphas)
     )
     minutes = np.mean([read_status(RUNS / str(seed))["seconds"] / 60 for seed in options.seeds])
     rows = [

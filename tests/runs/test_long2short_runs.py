@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from matplotlib.image import imread
 from runs.test_cli_training import COMMAND, ROOT, run
 
 from k15_plugins.report.history import read_lines
@@ -73,7 +74,8 @@ def test_dpo_on_the_same_samples(folder):
 
 def test_merge_then_evaluate(folder):
     both = f"stage.checkpoints=[{TINY},{folder / 'rejection' / 'model'}]"
-    done(folder, "+recipe=long2short_merge", both, "stage.alphas=[0,1]", *SMALL, "hydra.run.dir=merge")
+    merge = ("+recipe=long2short_merge", both, "stage.alphas=[0,1]", "stage.weights=[0.25,0.75]", *SMALL)
+    done(folder, *merge, "hydra.run.dir=merge")
     models = f"stage.models={{long: {TINY}, merged: {folder / 'merge' / 'model'}}}"
     ended = done(folder, "+recipe=evaluate", models, *SMALL, "hydra.run.dir=evaluate")
     assert "| long | 0." in ended.stdout
@@ -83,6 +85,19 @@ def test_merge_then_evaluate(folder):
     # The same model on the same problems with the same seed.
     ends = json.loads((folder / "merge" / "evaluation.json").read_text())["models"]["alpha 1"]
     assert ends == found["models"]["long"]
+    # The run's own figures are those of the model that it leaves, not of the nearest one of the sweep.
+    own = json.loads((folder / "merge" / "status.json").read_text())["figures"]
+    assert own["accuracy"] == found["models"]["merged"]["all"]["accuracy"]
+    assert own["tokens"] == found["models"]["merged"]["all"]["tokens"]
+    for picture in ("merge/pictures/alphas.png", "evaluate/pictures/accuracy_tokens.png"):
+        drawn = imread(folder / picture)
+        assert drawn.shape[0] > 200
+        assert len({tuple(pixel) for pixel in drawn.reshape(-1, drawn.shape[2])[::7]}) > 10
+    # Two processes share the work, and the first one merges.
+    done(folder, *merge, "backend.processes=2", "hydra.run.dir=merge_by_two")
+    assert len(list((folder / "merge_by_two" / "samples" / "alpha 0").glob("samples.*.jsonl"))) == 2
+    for name in ("evaluation.json", "model/model.safetensors", "alphas/1/model.safetensors"):
+        assert (folder / "merge_by_two" / name).read_bytes() == (folder / "merge" / name).read_bytes(), name
     page = (folder / "evaluate" / "report.html").read_text()
     assert "Answers of each model to the same problems" in page
     assert "Accuracy against tokens" in page
