@@ -176,6 +176,22 @@ def test_an_adapter_adds_the_average_of_what_both_add(tmp_path):
         merge_checkpoints([tmp_path / "one", base], tmp_path / "mixed")
 
 
+@pytest.mark.parametrize(
+    "field",
+    ["target_parameters", "use_qalora", "use_bdlora", "kasa_config", "monteclora_config", "velora_config", "arrow_config"],
+)
+def test_adapters_that_add_something_else_than_their_product_are_refused(field, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    for name in ("one", "two"):
+        get_peft_model(tiny.model(), LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path / name)
+        config = json.loads((tmp_path / name / "adapter_config.json").read_text())
+        assert field in config
+        (tmp_path / name / "adapter_config.json").write_text(json.dumps(config | {field: ["something"]}))
+    with pytest.raises(ValueError, match=rf"one: {field}=\['something'\] cannot be merged; merge the adapter into its"):
+        merge_checkpoints([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
+
+
 def test_what_does_not_belong_together_is_refused(tmp_path):
     one, two = save(tmp_path / "one", 1), save(tmp_path / "two", 2)
     out = tmp_path / "out"
