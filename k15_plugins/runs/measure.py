@@ -112,14 +112,25 @@ def measure(
 
     Returns:
         `dict[str, list[SampledProblem]]`: The samples of each model.
+
+    Raises:
+        ValueError: If two names give one folder.
     """
+    folders: dict[str, str] = {}
+    for name in models:
+        other = folders.setdefault(name.replace("/", "_"), name)
+        if other != name:
+            raise ValueError(
+                f"stage.models: {other!r} and {name!r} would share the folder {SAMPLES}/{name.replace('/', '_')}; "
+                "rename one of them."
+            )
     sampled = {}
-    for name, path in models.items():
+    for folder_name, name in folders.items():
+        path = models[name]
         if is_first_rank():
             print(f"k15: model {name}: {path}", flush=True)
         model, tokenizer = build({**config["model"], "name": path})
-        into = run_dir / SAMPLES / name.replace("/", "_")
-        sampled[name] = collect(config, run_dir, into, model, tokenizer, problems, num_samples, batch_size)
+        sampled[name] = collect(config, run_dir, run_dir / SAMPLES / folder_name, model, tokenizer, problems, num_samples, batch_size)
     return sampled
 
 
