@@ -86,7 +86,7 @@ def load_benchmark(
     data = (
         load_dataset(benchmark.path, benchmark.subset, split=benchmark.split)
         if path is None
-        else Dataset.from_list([json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()])
+        else Dataset.from_list(_read_jsonl(path))
     )
     needed = [benchmark.problem, benchmark.answer, *benchmark.wrong, *([benchmark.level] if benchmark.level else [])]
     if missing := [column for column in needed if column not in data.column_names]:
@@ -100,6 +100,12 @@ def load_benchmark(
         level = int(row[benchmark.level]) if benchmark.level else 0
         rows.append({"prompt": prompt, "answer": answer, "level": level, "task": name})
     return Problems(to_dataset([], conversational, False), to_dataset(rows, conversational, False))
+
+
+def _read_jsonl(path: str | Path) -> list[dict[str, Any]]:
+    # Not splitlines(): a text may hold other signs that it takes for line ends.
+    with Path(path).open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines if line.strip()]
 
 
 def find_benchmark(name: str) -> Benchmark:
@@ -169,10 +175,7 @@ def read_lm_eval(
     """
     if not Path(path).is_file():
         raise ValueError(f"{path} does not exist; give the samples_*.jsonl that lm_eval --log_samples wrote.")
-    lines = {}
-    for text in Path(path).read_text(encoding="utf-8").splitlines():
-        line = json.loads(text)
-        lines[line["doc_id"]] = line
+    lines = {line["doc_id"]: line for line in _read_jsonl(path)}
     problems = []
     for document, line in sorted(lines.items()):
         responses = line["resps"][0]

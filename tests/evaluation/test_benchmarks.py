@@ -73,6 +73,20 @@ def test_what_cannot_be_loaded_is_refused(tmp_path):
         load_benchmark("math_500", local(tmp_path, {"problem": "p", "answer": "a"}))
 
 
+def test_signs_that_some_take_for_line_ends_are_kept(tmp_path):
+    signs = "How\u2028much\u2029is\x85$5+4$?"
+    file = tmp_path / "benchmark.jsonl"
+    file.write_text(json.dumps(ROWS["aime_2024"] | {"problem": signs}, ensure_ascii=False) + "\n", encoding="utf-8")
+    (row,) = load_benchmark("aime_2024", str(file)).held_out
+    assert signs in row["prompt"][0]["content"]
+    lines = [json.loads(line) for line in LOG.read_text().splitlines()]
+    lines[0]["resps"][0][0] += signs
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    problems = read_lm_eval(log, "sums", lambda doc: doc["answer"], ExactMatchReward(), tiny.tiny_tokenizer())
+    assert problems[0].samples[0].response.endswith(signs)
+
+
 def test_what_lm_eval_generated_is_scored_by_ours():
     tokenizer = tiny.tiny_tokenizer()
     reward = ExactMatchReward()

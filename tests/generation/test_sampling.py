@@ -1,5 +1,7 @@
 """Samples of many problems: what is in them, and that a stopped run goes on with exactly what it left out."""
 
+import json
+
 import pytest
 import tiny
 from trl import GRPOConfig, GRPOTrainer
@@ -7,7 +9,7 @@ from trl import GRPOConfig, GRPOTrainer
 from k15_plugins.generation.sampling import sample_problems, sample_to_files
 from k15_plugins.generation.transformers_generation import TransformersGeneration
 from k15_plugins.generation.trl_generation import TrlGeneration
-from k15_plugins.samples import read_samples
+from k15_plugins.samples import Sample, SampledProblem, read_samples, write_samples
 
 OPTIONS = {"num_samples": 3, "batch_size": 6, "seed": 5}
 
@@ -46,6 +48,8 @@ def test_a_stopped_run_goes_on_with_what_is_left(tmp_path):
     assert whole == all_problems(engine(), data, tiny.odd_start)
 
     lines = (tmp_path / "whole" / "samples.0.jsonl").read_bytes().splitlines(keepends=True)
+    for written, problem in zip(lines, whole, strict=True):
+        assert [one["tokens"] for one in json.loads(written)["samples"]] == [len(one.ids) for one in problem.samples]
     for kept, half in [(1, b""), (3, lines[3][:40]), (0, lines[0][:-1])]:
         folder = tmp_path / f"stopped_{kept}"
         folder.mkdir()
@@ -102,6 +106,16 @@ def test_the_plain_policy_is_sampled_whatever_the_model_says_of_generation(setti
         return found
 
     assert sampled(setting) == sampled({})
+
+
+def test_signs_that_some_take_for_line_ends_are_kept(tmp_path):
+    signs = "a\u2028b\u2029c\x85d\x0be\x1cf"
+    written = [
+        SampledProblem(number, f"{signs}{number}", [1], [Sample(signs, [1, 2], True, answer=signs)])
+        for number in range(2)
+    ]
+    write_samples(tmp_path / "samples.0.jsonl", written)
+    assert read_samples(tmp_path) == written
 
 
 def test_a_folder_without_samples_is_refused(tmp_path):
