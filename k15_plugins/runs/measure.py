@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from k15_plugins.evaluation.figures import compare, summarize, table
+from k15_plugins.evaluation.figures import compare, details, summarize, table
 from k15_plugins.long2short.selection import select
 from k15_plugins.report.accuracy_tokens import draw_accuracy_tokens, point
 from k15_plugins.report.history import METRICS
@@ -149,7 +149,8 @@ def write_evaluation(run_dir: Path, sampled: dict[str, list[SampledProblem]]) ->
     comparisons = {name: compare(sampled[name], sampled[first]) for name in others}
     content = {"models": summaries, "compared_with_the_first": comparisons}
     (run_dir / EVALUATION).write_text(json.dumps(content, indent=1))
-    (run_dir / EVALUATION).with_suffix(".md").write_text(table(summaries, comparisons) + "\n")
+    tables = f"{table(summaries, comparisons)}\n\n{details(summaries)}\n"
+    (run_dir / EVALUATION).with_suffix(".md").write_text(tables)
     # Problems from the whole range, the same ones for every model, each with its first response.
     places = range(0, len(sampled[first]), max(1, len(sampled[first]) // SHOWN_ANSWERS))
     answers = [
