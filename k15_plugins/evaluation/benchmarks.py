@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +133,7 @@ def question(benchmark: Benchmark, row: dict[str, Any], seed: int = 0) -> tuple[
         row (`dict[str, Any]`): A row of its data set.
         seed (`int`): Seed of the order of choices, which is the same for a question wherever it stands.
     """
-    answer = str(row[benchmark.answer])
-    if benchmark.after:
-        answer = answer.rpartition(benchmark.after)[2]
-    answer = answer.strip()
+    answer = _right_answer(benchmark, row[benchmark.answer])
     if not benchmark.wrong:
         return _BOXED.format(problem=row[benchmark.problem]), answer
     choices = [answer, *(str(row[column]).strip() for column in benchmark.wrong)]
@@ -145,34 +143,61 @@ def question(benchmark: Benchmark, row: dict[str, Any], seed: int = 0) -> tuple[
     return _CHOICES.format(problem=row[benchmark.problem], choices=listed), letters[choices.index(answer)]
 
 
+def _right_answer(benchmark: Benchmark, text: Any) -> str:
+    return (str(text).rpartition(benchmark.after)[2] if benchmark.after else str(text)).strip()
+
+
+def lm_eval_answer(name: str, doc: dict[str, Any]) -> str:
+    """Return the right answer to a question of a benchmark as lm-eval's document of it says.
+
+    Args:
+        name (`str`): Key of `BENCHMARKS`.
+        doc (`dict[str, Any]`): lm-eval's document. Choices stand in an order of lm-eval's own there, and the answer is
+            the letter in it, such as `"(C)"`.
+    """
+    benchmark = find_benchmark(name)
+    if benchmark.wrong:
+        return doc["answer"].strip("() ")
+    # Its AIME comes from other data sets, whose columns are capitalized.
+    return _right_answer(benchmark, doc.get(benchmark.answer, doc.get(benchmark.answer.capitalize())))
+
+
 def read_lm_eval(
     path: str | Path,
     name: str,
-    answer: Callable[[dict[str, Any]], str],
     reward_func: Callable[..., list[float | None]],
     tokenizer: Any,
+    answer: Callable[[dict[str, Any]], str] | None = None,
     max_new_tokens: int | None = None,
 ) -> list[SampledProblem]:
-    """Score what lm-eval has generated, from the log that `lm_eval run --log_samples` writes for a task.
+    r"""Score what lm-eval has generated, from the log that `lm_eval run --log_samples` writes for a task.
 
-    lm-eval keeps texts only, so tokens are counted by tokenizing them again, with one more for the end.
+    lm-eval keeps texts only, so tokens are counted by tokenizing them again, with one more for the end. Its prompts ask
+    for another form of the answer than ours: for `gpqa_diamond_cot_zeroshot`, which says "The answer is (C)", take
+    `ExactMatchReward(r"answer is \(?([A-D])\b")`.
 
     Args:
         path (`str` or `Path`): The file `samples_TASK_TIME.jsonl`.
         name (`str`): Name of the task in the result.
-        answer (`Callable`): Gives the right answer from lm-eval's document, the row of its data set, such as
-            `lambda doc: question(BENCHMARKS["aime_2024"], doc)[1]`.
         reward_func (`Callable`): TRL reward function that gives at least 0.5 for a right final answer, from the
             column `answer`.
         tokenizer (`PreTrainedTokenizerBase`): Counts the tokens.
+        answer (`Callable`, *optional*): Gives the right answer from lm-eval's document, the row of its data set. By
+            default `lm_eval_answer`, if `name` is a key of `BENCHMARKS`.
         max_new_tokens (`int`, *optional*): Limit of the responses; one that reaches it counts as cut off.
 
     Returns:
         `list[SampledProblem]`: In the order of the documents; with filters, each document once.
 
     Raises:
-        ValueError: If the file is missing or has no generated text.
+        ValueError: If the file is missing or has no generated text, or nothing says which answers are right.
     """
+    if answer is None:
+        if name not in BENCHMARKS:
+            raise ValueError(
+                f"name={name!r} is no benchmark ({', '.join(BENCHMARKS)}); give answer, a function of the document."
+            )
+        answer = partial(lm_eval_answer, name)
     if not Path(path).is_file():
         raise ValueError(f"{path} does not exist; give the samples_*.jsonl that lm_eval --log_samples wrote.")
     lines = {line["doc_id"]: line for line in _read_jsonl(path)}
