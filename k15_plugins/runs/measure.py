@@ -22,6 +22,8 @@ SAMPLES = "samples"
 EVALUATION = "evaluation.json"
 ANSWERS = "answers.json"
 SHOWN_ANSWERS = 6
+HIGH_TRUNCATED_SHARE = 0.1
+"""Above it a run tells that responses are cut off."""
 
 
 def evaluate_models(
@@ -131,7 +133,20 @@ def measure(
             print(f"k15: model {name}: {path}", flush=True)
         model, tokenizer = build({**config["model"], "name": path})
         sampled[name] = collect(config, run_dir, run_dir / SAMPLES / folder_name, model, tokenizer, problems, num_samples, batch_size)
+        if is_first_rank():
+            _tell_of_truncated(name, sampled[name], config["trainer"]["args"].get("max_completion_length"))
     return sampled
+
+
+def _tell_of_truncated(name: str, problems: list[SampledProblem], limit: int | None) -> None:
+    samples = [sample for problem in problems for sample in problem.samples]
+    share = sum(sample.truncated for sample in samples) / len(samples)
+    if share > HIGH_TRUNCATED_SHARE:
+        print(
+            f"k15: {100 * share:.0f} % of the responses of {name} are cut off at trainer.args.max_completion_length="
+            f"{limit} tokens; raise it, or its accuracy says little.",
+            flush=True,
+        )
 
 
 def write_evaluation(run_dir: Path, sampled: dict[str, list[SampledProblem]]) -> dict[str, Any]:

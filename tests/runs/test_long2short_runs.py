@@ -119,3 +119,19 @@ def test_select_then_rl(folder):
     start = f"model.name={folder / 'selected' / 'model'}"
     done(folder, "+recipe=long2short_rl", start, *tiny_steps, *sizes, "hydra.run.dir=rl")
     assert "rewards/length_reward/mean" in read_lines(folder / "rl" / "metrics.jsonl")[1]
+
+
+def test_a_benchmark_that_is_cut_off_is_told(folder):
+    rows = [{"problem": "3 + 4", "answer": "7", "level": 1}, {"problem": "2 + 1", "answer": "3", "level": 5}]
+    (folder / "math.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = ("task=benchmark", "task.name=math_500", "task.path=math.jsonl", "task.conversational=false", "reward=math")
+    sizes = ("stage.num_samples=2", "stage.batch_size=8")
+    ended = done(folder, "+recipe=evaluate", f"stage.models={{own: {TINY}}}", *task, *sizes,
+                 "trainer.args.max_completion_length=1", "hydra.run.dir=benchmark")  # fmt: skip
+    assert (
+        "k15: 100 % of the responses of own are cut off at trainer.args.max_completion_length=1 tokens; raise it"
+        in ended.stdout
+    )
+    figures = json.loads((folder / "benchmark" / "evaluation.json").read_text())["models"]["own"]
+    assert list(figures["levels"]["math_500"]) == ["1", "5"]
+    assert "| own | math_500 | 5 | 1 | " in (folder / "benchmark" / "evaluation.md").read_text()
