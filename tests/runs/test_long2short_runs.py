@@ -4,9 +4,12 @@ import json
 import shutil
 
 import pytest
+import torch
 from matplotlib.image import imread
 from runs.test_cli_training import COMMAND, ROOT, run
+from safetensors.torch import load_file
 
+from k15_plugins.long2short.selection import Point, select
 from k15_plugins.report.history import read_lines
 from k15_plugins.samples import read_samples
 
@@ -110,6 +113,17 @@ def test_select_then_rl(folder):
     done(folder, "+recipe=select_checkpoint", "stage.run=long", "stage.size=8", *SMALL, "hydra.run.dir=selected")
     measured = json.loads((folder / "selected" / "evaluation.json").read_text())["models"]
     assert list(measured) == ["update 6", "update 8"]  # two are kept
+    # The model that is left is the one that was chosen by the rule.
+    points = [Point(name, of["all"]["accuracy"], of["all"]["tokens"]) for name, of in measured.items()]
+    chosen = select(points, 0.02).name
+    kept = {
+        name: load_file(folder / "long" / "checkpoints" / f"checkpoint-{name.split()[1]}" / "model.safetensors")
+        for name in measured
+    }
+    saved = load_file(folder / "selected" / "model" / "model.safetensors")
+    same = [name for name, weights in kept.items() if all(torch.equal(weights[key], saved[key]) for key in saved)]
+    assert same == [chosen]
+    assert len(imread(folder / "selected" / "pictures" / "accuracy_tokens.png")) > 200
     tiny_steps = (
         "trainer.args.max_steps=2",
         "trainer.args.per_device_train_batch_size=8",
