@@ -102,7 +102,9 @@ def read_samples(path: Path) -> list[SampledProblem]:
 
 def _from_json(line: str) -> SampledProblem:
     fields = json.loads(line)
-    samples = [Sample(**{key: value for key, value in one.items() if key != "tokens"}) for one in fields.pop("samples")]
+    samples = [
+        Sample(**{key: value for key, value in one.items() if key != "tokens"}) for one in fields.pop("samples")
+    ]
     return SampledProblem(**fields, samples=samples)
 
 

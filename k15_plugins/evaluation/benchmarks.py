@@ -172,9 +172,9 @@ def read_lm_eval(
 ) -> list[SampledProblem]:
     r"""Score what lm-eval has generated, from the log that `lm_eval run --log_samples` writes for a task.
 
-    lm-eval keeps texts only, so tokens are counted by tokenizing them again, with one more for the end. Its prompts ask
-    for another form of the answer than ours: for `gpqa_diamond_cot_zeroshot`, which says "The answer is (C)", take
-    `ExactMatchReward(r"answer is \(?([A-D])\b")`.
+    lm-eval keeps texts only, so tokens are counted by tokenizing them again, with one more for the end. Its prompts
+    may ask for another form of the answer than ours: for `gpqa_diamond_cot_zeroshot`, whose answers read "The answer
+    is (C)", take `ExactMatchReward(r"answer is \(?([A-D])\b")`.
 
     Args:
         path (`str` or `Path`): The file `samples_TASK_TIME.jsonl`.

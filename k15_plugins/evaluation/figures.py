@@ -266,7 +266,9 @@ def _figure(value: float, interval: list[float], digits: int = 3) -> str:
 
 
 def _markdown(head: list[str], rows: list[list[str]]) -> str:
-    return "\n".join([f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows)])
+    return "\n".join(
+        [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows)]
+    )
 
 
 def _change(of: dict[str, Any], digits: int) -> str:

@@ -79,10 +79,10 @@ def _balanced(pairs: list[dict[str, Any]], wrong_share: float, rng: random.Rando
         places[pair["kind"]].append(place)
     wrong, long = len(places[WRONG]), len(places[LONG])
     if pairs and ((wrong_share > 0 and not wrong) or (wrong_share < 1 and not long)):
-        needed = {0: f"kind {LONG}", 1: f"kind {WRONG}"}.get(wrong_share, "both kinds")
+        needed = f"kind {LONG}" if wrong_share == 0 else f"kind {WRONG}" if wrong_share == 1 else "both kinds"
         raise ValueError(
-            f"wrong_share={wrong_share} needs pairs of {needed}, and the samples give {wrong} {WRONG} and {long} {LONG}; "
-            "sample more, or leave wrong_share at null."
+            f"wrong_share={wrong_share} needs pairs of {needed}, and the samples give {wrong} {WRONG} and "
+            f"{long} {LONG}; sample more, or leave wrong_share at null."
         )
     if wrong_share * (wrong + long) < wrong:
         wrong = round(long * wrong_share / (1 - wrong_share))

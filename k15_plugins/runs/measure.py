@@ -132,7 +132,9 @@ def measure(
         if is_first_rank():
             print(f"k15: model {name}: {path}", flush=True)
         model, tokenizer = build({**config["model"], "name": path})
-        sampled[name] = collect(config, run_dir, run_dir / SAMPLES / folder_name, model, tokenizer, problems, num_samples, batch_size)
+        sampled[name] = collect(
+            config, run_dir, run_dir / SAMPLES / folder_name, model, tokenizer, problems, num_samples, batch_size
+        )
         if is_first_rank():
             _tell_of_truncated(name, sampled[name], config["trainer"]["args"].get("max_completion_length"))
     return sampled

@@ -90,7 +90,9 @@ def test_the_table_of_details_has_every_task_and_level():
         problem([1, 1], [3, 3], number=1, level=11),
         problem([0, 0], [9, 10], number=2, level=2, task="other"),
     ]
-    rows = [line.split(" | ") for line in details({"a": summarize(problems), "b": summarize(problems[:1])}).splitlines()]
+    rows = [
+        line.split(" | ") for line in details({"a": summarize(problems), "b": summarize(problems[:1])}).splitlines()
+    ]
     assert rows[0][:4] == ["| model", "task", "level", "problems"]
     assert [row[:4] for row in rows[2:]] == [
         ["| a", "other", "all", "1"], ["| a", "other", "2", "1"],

@@ -224,7 +224,15 @@ def test_an_adapter_adds_the_average_of_what_both_add(tmp_path):
 
 @pytest.mark.parametrize(
     "field",
-    ["target_parameters", "use_qalora", "use_bdlora", "kasa_config", "monteclora_config", "velora_config", "arrow_config"],
+    [
+        "target_parameters",
+        "use_qalora",
+        "use_bdlora",
+        "kasa_config",
+        "monteclora_config",
+        "velora_config",
+        "arrow_config",
+    ],
 )
 def test_adapters_that_add_something_else_than_their_product_are_refused(field, tmp_path):
     from peft import LoraConfig, get_peft_model
@@ -234,7 +242,9 @@ def test_adapters_that_add_something_else_than_their_product_are_refused(field, 
         config = json.loads((tmp_path / name / "adapter_config.json").read_text())
         assert field in config
         (tmp_path / name / "adapter_config.json").write_text(json.dumps(config | {field: ["something"]}))
-    with pytest.raises(ValueError, match=rf"one: {field}=\['something'\] cannot be merged; merge the adapter into its"):
+    with pytest.raises(
+        ValueError, match=rf"one: {field}=\['something'\] cannot be merged; merge the adapter into its"
+    ):
         merge_checkpoints([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
 
 

@@ -35,5 +35,5 @@ def test_task_arithmetic_adds_what_each_model_adds_to_the_base(tmp_path):
         torch.testing.assert_close(found[name], wanted, rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="they have to sum to 1"):
         merge_with_mergekit([one, two], tmp_path / "out", "linear", [1.0, 0.5])
-    with pytest.raises(ValueError, match="weights=.* are not all numbers"):
+    with pytest.raises(ValueError, match=r"weights=.* are not all numbers"):
         merge_with_mergekit([one, two], tmp_path / "out", "task_arithmetic", [1.0, float("nan")], base_model=base)

@@ -15,7 +15,7 @@ from k15_plugins.samples import read_samples
 
 TINY = ROOT / "k15_plugins" / "assets" / "tiny_reasoner"
 SMALL = ("task.train_size=24", "task.held_out_size=16", "stage.num_samples=4", "stage.batch_size=32")
-REJECTION = ("+recipe=long2short_rejection", f"model.name={TINY}", *SMALL, "stage.sft.logging_steps=1")
+REJECTION = ("+recipe=long2short_rejection", f"model.name={TINY}", *SMALL)
 
 
 def done(folder, *words):
@@ -50,6 +50,8 @@ def test_rejection_keeps_all_samples_and_lists_what_is_unsolved(folder):
         TINY / "model.safetensors"
     ).read_bytes()
     assert (folder / "rejection" / "report" / "loss.png").exists()
+    # Its two updates are enough to have the figure that sweeps compare.
+    assert json.loads((folder / "rejection" / "status.json").read_text())["figures"]["loss"] > 0
 
 
 def test_a_run_goes_on_without_sampling_again(folder):

@@ -41,5 +41,7 @@ def test_an_adapter_on_an_adapter_and_one_without_a_base_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"model\.name=.*adapter is an adapter already; leave model\.lora at null"):
         hub(str(tmp_path / "adapter"), lora=LoraConfig(r=2))
     get_peft_model(tiny.model(), LoraConfig(r=2, target_modules="all-linear")).save_pretrained(tmp_path / "orphan")
-    with pytest.raises(ValueError, match=r"model\.name=.*orphan is an adapter that names no base model; write it into"):
+    with pytest.raises(
+        ValueError, match=r"model\.name=.*orphan is an adapter that names no base model; write it into"
+    ):
         hub(str(tmp_path / "orphan"))

@@ -195,7 +195,11 @@ def test_a_pipeline_is_one_process(tmp_path):
         ({"a": []}, {"b": "."}, "stage.given.b is no step; take one of a."),
         ({"a": []}, {"a": "nowhere"}, "stage.given.a=nowhere does not exist; give the folder of a model."),
         ({"a": [], "b": ["x=@a/samples"]}, {"a": "."}, "stage.given.a is a model only, and step b needs @a/samples"),
-        ({"a": [], "b": ["x=@a"]}, {"a": ".", "b": "."}, "stage.given names every step, so that nothing is left to run"),
+        (
+            {"a": [], "b": ["x=@a"]},
+            {"a": ".", "b": "."},
+            "stage.given names every step, so that nothing is left to run",
+        ),
     ],
 )
 def test_a_pipeline_that_could_not_end_is_refused(steps, given, message):
@@ -204,7 +208,13 @@ def test_a_pipeline_that_could_not_end_is_refused(steps, given, message):
 
 
 def test_only_what_something_needs_runs_and_is_checked():
-    steps = {"a": [], "b": ["x=@a/model"], "c": ["x=@a/samples"], "d": ["x=@b/model", "y=@c/model"], "e": ["x=@b/model"]}
+    steps = {
+        "a": [],
+        "b": ["x=@a/model"],
+        "c": ["x=@a/samples"],
+        "d": ["x=@b/model", "y=@c/model"],
+        "e": ["x=@b/model"],
+    }
     assert needed_steps(steps, {}) == ["a", "b", "c", "d", "e"]
     assert needed_steps(steps, {"b": "."}) == ["a", "c", "d", "e"]
     assert needed_steps(steps, {"b": ".", "c": "."}) == ["d", "e"]
