@@ -142,7 +142,7 @@ def measure(
 
 def _tell_of_truncated(name: str, problems: list[SampledProblem], limit: int | None) -> None:
     samples = [sample for problem in problems for sample in problem.samples]
-    share = sum(sample.truncated for sample in samples) / len(samples)
+    share = sum(sample.truncated for sample in samples) / max(1, len(samples))
     if share > HIGH_TRUNCATED_SHARE:
         print(
             f"k15: {100 * share:.0f} % of the responses of {name} are cut off at trainer.args.max_completion_length="
