@@ -97,7 +97,7 @@ def check_steps(steps: dict[str, list[str]], given: dict[str, str]) -> None:
             raise ValueError(f"stage.given.{name}={path} does not exist; give the folder of a model.")
     needed = needed_steps(steps, given)
     if not needed:
-        raise ValueError("stage.given names every step, so that nothing is left to run; take one out.")
+        raise ValueError("stage.given leaves no step to run; take one out of it.")
     known: list[str] = []
     for name, words in steps.items():
         if name not in needed:

@@ -198,7 +198,7 @@ def test_a_pipeline_is_one_process(tmp_path):
         (
             {"a": [], "b": ["x=@a"]},
             {"a": ".", "b": "."},
-            "stage.given names every step, so that nothing is left to run",
+            "stage.given leaves no step to run; take one out of it.",
         ),
     ],
 )
