@@ -57,14 +57,14 @@ class SampledProblem:
 
 
 def write_samples(path: Path, problems: Iterable[SampledProblem]) -> None:
-    """Append problems to a file, a line of JSON each.
+    """Append problems to a file, a line of JSON each; beside the `ids` of a sample stands their number, `tokens`.
 
     Args:
         path (`Path`): The file; it is made if missing.
         problems (`Iterable[SampledProblem]`): What to append.
     """
     with path.open("a", encoding="utf-8") as file:
-        file.writelines(json.dumps(asdict(problem), ensure_ascii=False) + "\n" for problem in problems)
+        file.writelines(_to_json(problem) + "\n" for problem in problems)
 
 
 def drop_half_line(path: Path) -> None:
@@ -94,9 +94,22 @@ def read_samples(path: Path) -> list[SampledProblem]:
         raise ValueError(f"{path} holds no samples (samples*.jsonl); give the folder of a run that sampled.")
     problems = []
     for file in files:
-        for line in file.read_text(encoding="utf-8").splitlines(keepends=True):
-            if line.endswith("\n"):
-                fields = json.loads(line)
-                samples = [Sample(**sample) for sample in fields.pop("samples")]
-                problems.append(SampledProblem(**fields, samples=samples))
+        # Not splitlines(): a response may hold other signs that it takes for line ends.
+        with file.open(encoding="utf-8") as lines:
+            problems += [_from_json(line) for line in lines if line.endswith("\n")]
     return sorted(problems, key=lambda each: each.problem)
+
+
+def _from_json(line: str) -> SampledProblem:
+    fields = json.loads(line)
+    samples = [
+        Sample(**{key: value for key, value in one.items() if key != "tokens"}) for one in fields.pop("samples")
+    ]
+    return SampledProblem(**fields, samples=samples)
+
+
+def _to_json(problem: SampledProblem) -> str:
+    fields = asdict(problem)
+    for written, sample in zip(fields["samples"], problem.samples, strict=True):
+        written["tokens"] = sample.tokens
+    return json.dumps(fields, ensure_ascii=False)

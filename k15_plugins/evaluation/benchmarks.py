@@ -8,6 +8,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def load_benchmark(
     data = (
         load_dataset(benchmark.path, benchmark.subset, split=benchmark.split)
         if path is None
-        else Dataset.from_list([json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()])
+        else Dataset.from_list(_read_jsonl(path))
     )
     needed = [benchmark.problem, benchmark.answer, *benchmark.wrong, *([benchmark.level] if benchmark.level else [])]
     if missing := [column for column in needed if column not in data.column_names]:
@@ -100,6 +101,12 @@ def load_benchmark(
         level = int(row[benchmark.level]) if benchmark.level else 0
         rows.append({"prompt": prompt, "answer": answer, "level": level, "task": name})
     return Problems(to_dataset([], conversational, False), to_dataset(rows, conversational, False))
+
+
+def _read_jsonl(path: str | Path) -> list[dict[str, Any]]:
+    # Not splitlines(): a text may hold other signs that it takes for line ends.
+    with Path(path).open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines if line.strip()]
 
 
 def find_benchmark(name: str) -> Benchmark:
@@ -126,10 +133,7 @@ def question(benchmark: Benchmark, row: dict[str, Any], seed: int = 0) -> tuple[
         row (`dict[str, Any]`): A row of its data set.
         seed (`int`): Seed of the order of choices, which is the same for a question wherever it stands.
     """
-    answer = str(row[benchmark.answer])
-    if benchmark.after:
-        answer = answer.rpartition(benchmark.after)[2]
-    answer = answer.strip()
+    answer = _right_answer(benchmark, row[benchmark.answer])
     if not benchmark.wrong:
         return _BOXED.format(problem=row[benchmark.problem]), answer
     choices = [answer, *(str(row[column]).strip() for column in benchmark.wrong)]
@@ -139,40 +143,64 @@ def question(benchmark: Benchmark, row: dict[str, Any], seed: int = 0) -> tuple[
     return _CHOICES.format(problem=row[benchmark.problem], choices=listed), letters[choices.index(answer)]
 
 
+def _right_answer(benchmark: Benchmark, text: Any) -> str:
+    return (str(text).rpartition(benchmark.after)[2] if benchmark.after else str(text)).strip()
+
+
+def lm_eval_answer(name: str, doc: dict[str, Any]) -> str:
+    """Return the right answer to a question of a benchmark as lm-eval's document of it says.
+
+    Args:
+        name (`str`): Key of `BENCHMARKS`.
+        doc (`dict[str, Any]`): lm-eval's document. Choices stand in an order of lm-eval's own there, and the answer is
+            the letter in it, such as `"(C)"`.
+    """
+    benchmark = find_benchmark(name)
+    if benchmark.wrong:
+        return doc["answer"].strip("() ")
+    # Its AIME comes from other data sets, whose columns are capitalized.
+    return _right_answer(benchmark, doc.get(benchmark.answer, doc.get(benchmark.answer.capitalize())))
+
+
 def read_lm_eval(
     path: str | Path,
     name: str,
-    answer: Callable[[dict[str, Any]], str],
     reward_func: Callable[..., list[float | None]],
     tokenizer: Any,
+    answer: Callable[[dict[str, Any]], str] | None = None,
     max_new_tokens: int | None = None,
 ) -> list[SampledProblem]:
-    """Score what lm-eval has generated, from the log that `lm_eval run --log_samples` writes for a task.
+    r"""Score what lm-eval has generated, from the log that `lm_eval run --log_samples` writes for a task.
 
-    lm-eval keeps texts only, so tokens are counted by tokenizing them again, with one more for the end.
+    lm-eval keeps texts only, so tokens are counted by tokenizing them again, with one more for the end. Its prompts
+    may ask for another form of the answer than ours: for `gpqa_diamond_cot_zeroshot`, whose answers read "The answer
+    is (C)", take `ExactMatchReward(r"answer is \(?([A-D])\b")`.
 
     Args:
         path (`str` or `Path`): The file `samples_TASK_TIME.jsonl`.
         name (`str`): Name of the task in the result.
-        answer (`Callable`): Gives the right answer from lm-eval's document, the row of its data set, such as
-            `lambda doc: question(BENCHMARKS["aime_2024"], doc)[1]`.
         reward_func (`Callable`): TRL reward function that gives at least 0.5 for a right final answer, from the
             column `answer`.
         tokenizer (`PreTrainedTokenizerBase`): Counts the tokens.
+        answer (`Callable`, *optional*): Gives the right answer from lm-eval's document, the row of its data set. By
+            default `lm_eval_answer`, if `name` is a key of `BENCHMARKS`.
         max_new_tokens (`int`, *optional*): Limit of the responses; one that reaches it counts as cut off.
 
     Returns:
         `list[SampledProblem]`: In the order of the documents; with filters, each document once.
 
     Raises:
-        ValueError: If the file is missing or has no generated text.
+        ValueError: If the file is missing or has no generated text, or nothing says which answers are right.
     """
+    if answer is None:
+        if name not in BENCHMARKS:
+            raise ValueError(
+                f"name={name!r} is no benchmark ({', '.join(BENCHMARKS)}); give answer, a function of the document."
+            )
+        answer = partial(lm_eval_answer, name)
     if not Path(path).is_file():
         raise ValueError(f"{path} does not exist; give the samples_*.jsonl that lm_eval --log_samples wrote.")
-    lines = {}
-    for text in Path(path).read_text(encoding="utf-8").splitlines():
-        line = json.loads(text)
-        lines[line["doc_id"]] = line
+    lines = {line["doc_id"]: line for line in _read_jsonl(path)}
     problems = []
     for document, line in sorted(lines.items()):
         responses = line["resps"][0]

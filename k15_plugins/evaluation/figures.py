@@ -14,6 +14,7 @@ from k15_plugins.samples import SampledProblem
 
 Summary = dict[str, Any]
 _PERCENTILES = (5, 25, 50, 75, 95)
+_HEAD = ["accuracy (pass@1)", "tokens", "tokens p5 / p50 / p95", "truncated"]
 _CHUNK = 5_000_000  # problems drawn at once; more would only take memory
 
 
@@ -30,9 +31,9 @@ def summarize(
 
     Returns:
         `dict`: `all`, `tasks` (by task) and `levels` (by task, then level), each with `problems`, `samples` (of a
-        problem), `accuracy` (pass@1) and `tokens` with their 95 % intervals (`accuracy_interval`, `tokens_interval`),
-        `pass_at` (by k), `majority` (None if no final answers were extracted), `tokens_percentiles`, `tokens_max` and
-        `truncated`. JSON-ready.
+        problem), `accuracy` (pass@1), `pass_at` (by k), `majority` (None if no final answers were extracted), `tokens`
+        and `truncated`, their 95 % intervals (`accuracy_interval` ..., `pass_at_intervals` by k), `tokens_percentiles`
+        and `tokens_max`. JSON-ready.
 
     Raises:
         ValueError: If there are no problems, or they differ in their number of samples.
@@ -64,26 +65,35 @@ def summarize(
 def _figures(problems: list[SampledProblem], ks: Sequence[int], resamples: int, rng: np.random.Generator) -> Summary:
     right_PN = np.array([[sample.right for sample in problem.samples] for problem in problems])
     tokens_PN = np.array([[sample.tokens for sample in problem.samples] for problem in problems])
+    truncated_PN = np.array([[sample.truncated for sample in problem.samples] for problem in problems])
     number = right_PN.shape[1]
-    right_P = right_PN.sum(axis=1)
-    accuracy_interval, tokens_interval = bootstrap_intervals(
-        np.stack([right_PN.mean(axis=1), tokens_PN.mean(axis=1)], axis=1), resamples, rng
-    )
     votes = [majority_vote(problem) for problem in problems]
+    nobody_votes = all(vote is None for vote in votes)
+    figures = {
+        "accuracy": right_PN.mean(axis=1),
+        "tokens": tokens_PN.mean(axis=1),
+        "majority": np.array([vote or 0.0 for vote in votes]),
+        "truncated": truncated_PN.mean(axis=1),
+    }
+    kept = [k for k in ks if k <= number]
+    pass_at = [np.array([pass_at_k(number, int(right), k) for right in right_PN.sum(axis=1)]) for k in kept]
+    intervals = bootstrap_intervals(np.stack([*figures.values(), *pass_at], axis=1), resamples, rng)
+    interval = dict(zip(figures, intervals, strict=False))
     return {
         "problems": len(problems),
         "samples": number,
         "accuracy": float(right_PN.mean()),
-        "accuracy_interval": accuracy_interval,
-        "pass_at": {
-            str(k): float(np.mean([pass_at_k(number, int(c), k) for c in right_P])) for k in ks if k <= number
-        },
-        "majority": None if all(vote is None for vote in votes) else float(np.mean([vote or 0.0 for vote in votes])),
+        "accuracy_interval": interval["accuracy"],
+        "pass_at": {str(k): float(values_P.mean()) for k, values_P in zip(kept, pass_at, strict=True)},
+        "pass_at_intervals": {str(k): each for k, each in zip(kept, intervals[len(figures) :], strict=True)},
+        "majority": None if nobody_votes else float(figures["majority"].mean()),
+        "majority_interval": None if nobody_votes else interval["majority"],
         "tokens": float(tokens_PN.mean()),
-        "tokens_interval": tokens_interval,
+        "tokens_interval": interval["tokens"],
         "tokens_percentiles": {str(p): float(np.percentile(tokens_PN, p)) for p in _PERCENTILES},
         "tokens_max": int(tokens_PN.max()),
-        "truncated": float(np.mean([sample.truncated for problem in problems for sample in problem.samples])),
+        "truncated": float(truncated_PN.mean()),
+        "truncated_interval": interval["truncated"],
     }
 
 
@@ -101,16 +111,19 @@ def pass_at_k(samples: int, right: int, k: int) -> float:
 def majority_vote(problem: SampledProblem) -> float | None:
     """Return whether the most frequent final answer of a problem is right; between equally frequent ones, the mean.
 
+    Right answers count as one answer however they are written, for the scorer found them equal to the right one; wrong
+    ones count as one only if they are written alike.
+
     Args:
         problem (`SampledProblem`): Its samples vote with their `answer`; one without an answer does not vote.
 
     Returns:
         `float` or `None`: In [0, 1]; None if nobody votes.
     """
-    votes: dict[str, list[bool]] = defaultdict(list)
+    votes: dict[str | None, list[bool]] = defaultdict(list)
     for sample in problem.samples:
         if sample.answer is not None:
-            votes[sample.answer].append(sample.right)
+            votes[None if sample.right else sample.answer].append(sample.right)
     if not votes:
         return None
     most = max(len(verdicts) for verdicts in votes.values())
@@ -208,21 +221,54 @@ def table(summaries: dict[str, Summary], comparisons: dict[str, dict[str, Any]] 
         comparisons (`dict`, *optional*): Name of a model to what `compare` with the first one returned.
     """
     ks = [k for k in next(iter(summaries.values()))["all"]["pass_at"] if k != "1"]
-    head = ["model", "accuracy (pass@1)", *(f"pass@{k}" for k in ks), "majority", "tokens", "truncated"]
+    head = ["model", *_HEAD[:1], *(f"pass@{k}" for k in ks), "majority", *_HEAD[1:]]
     head += ["accuracy against the first", "tokens against the first"] if comparisons else []
-    rows = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    rows = []
     for name, summary in summaries.items():
         of = summary["all"]
-        low, high = of["accuracy_interval"]
-        fewest, most = of["tokens_interval"]
-        cells = [name, f"{of['accuracy']:.3f} [{low:.3f}, {high:.3f}]", *(f"{of['pass_at'][k]:.3f}" for k in ks)]
-        cells += ["-" if of["majority"] is None else f"{of['majority']:.3f}"]
-        cells += [f"{of['tokens']:.1f} [{fewest:.1f}, {most:.1f}]", f"{of['truncated']:.3f}"]
+        accuracy, *others = _cells(of)
+        cells = [name, accuracy, *(_figure(of["pass_at"][k], of["pass_at_intervals"][k]) for k in ks)]
+        cells += ["-" if of["majority"] is None else _figure(of["majority"], of["majority_interval"]), *others]
         if comparisons:
             cells += [_change(comparisons[name][key], digits) if name in comparisons else "-"
                       for key, digits in (("accuracy", 3), ("tokens", 1))]  # fmt: skip
-        rows.append(f"| {' | '.join(cells)} |")
-    return "\n".join(rows)
+        rows.append(cells)
+    return _markdown(head, rows)
+
+
+def details(summaries: dict[str, Summary]) -> str:
+    """Write the figures of some models for each task, and for each level of it, as a Markdown table.
+
+    Args:
+        summaries (`dict`): Name of a model to what `summarize` returned.
+    """
+    rows = []
+    for name, summary in summaries.items():
+        for task, of_task in summary["tasks"].items():
+            for level, of in {"all": of_task, **summary["levels"][task]}.items():
+                rows.append([name, task, level, str(of["problems"]), *_cells(of)])
+    return _markdown(["model", "task", "level", "problems", *_HEAD], rows)
+
+
+def _cells(of: dict[str, Any]) -> list[str]:
+    """Return what stands under `_HEAD`."""
+    return [
+        _figure(of["accuracy"], of["accuracy_interval"]),
+        _figure(of["tokens"], of["tokens_interval"], 1),
+        " / ".join(f"{of['tokens_percentiles'][p]:.0f}" for p in ("5", "50", "95")),
+        _figure(of["truncated"], of["truncated_interval"]),
+    ]
+
+
+def _figure(value: float, interval: list[float], digits: int = 3) -> str:
+    low, high = interval
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _markdown(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(
+        [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows)]
+    )
 
 
 def _change(of: dict[str, Any], digits: int) -> str:

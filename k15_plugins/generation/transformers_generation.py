@@ -1,8 +1,11 @@
 """Sampling by the model itself, with transformers' `generate`."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
+from transformers import GenerationConfig
 
 
 class Generated(NamedTuple):
@@ -19,8 +22,28 @@ class Generated(NamedTuple):
     truncated: list[bool]
 
 
+@contextmanager
+def plain_policy(model: Any) -> Iterator[None]:
+    """Let a model generate by its own probabilities, whatever its `generation_config` says (`top_p`, penalties ...).
+
+    transformers adds what stands there to every setting that a call leaves open.
+
+    Args:
+        model (`PreTrainedModel` or `PeftModel`): The model; it gets its own settings back at the end.
+    """
+    owner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    own = owner.generation_config
+    owner.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        owner.generation_config = own
+
+
 class TransformersGeneration:
     """Samples responses with a model of transformers; the random state outside is left as it was.
+
+    Of the model's `generation_config` only the end-of-sequence tokens count.
 
     Args:
         model (`PreTrainedModel`): A causal language model.
@@ -58,7 +81,7 @@ class TransformersGeneration:
         ).to(self.model.device)
         was_training = self.model.training
         self.model.eval()
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), plain_policy(self.model):
             torch.manual_seed(seed)
             sampled_BT = self.model.generate(
                 **inputs,

@@ -5,11 +5,13 @@ from typing import Any
 import torch
 from transformers import set_seed
 
-from k15_plugins.generation.transformers_generation import Generated
+from k15_plugins.generation.transformers_generation import Generated, plain_policy
 
 
 class TrlGeneration:
-    """Samples responses as a `GRPOTrainer` would for its rollouts, with all of its generation settings.
+    """Samples responses as a `GRPOTrainer` would for its rollouts, with all of its generation settings and no others.
+
+    TRL leaves what its own settings do not name (`suppress_tokens` ...) to the model's `generation_config`.
 
     Args:
         trainer (`GRPOTrainer`): Gives model, tokenizer and engine; it is not trained.
@@ -30,6 +32,7 @@ class TrlGeneration:
         """
         set_seed(seed)
         prompt_ids, images, multimodal_fields = self.trainer._tokenize_prompts(prompts)
-        completion_ids, _ = self.trainer._generate_single_turn(prompt_ids, images, multimodal_fields, 1)
+        with plain_policy(self.trainer.accelerator.unwrap_model(self.trainer.model)):
+            completion_ids, _ = self.trainer._generate_single_turn(prompt_ids, images, multimodal_fields, 1)
         ends = set(self.trainer.eos_token_ids)
         return Generated(prompt_ids, completion_ids, [ids[-1] not in ends for ids in completion_ids])

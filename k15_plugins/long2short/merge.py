@@ -20,9 +20,12 @@ _KEPT = (
     "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*",
     "merges.txt", "*.model", "chat_template*", "*processor_config.json", "*.py",
 )  # fmt: skip
-# What may differ between models that can be averaged: notes, the type of the weights, and whether the output layer
-# is stored, which is looked at tensor by tensor.
-_NOTES = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache", "tie_word_embeddings"}
+# What may differ between models that can be averaged: notes, the type of the weights, special tokens, which training
+# sets, and whether the output layer is stored, which is looked at tensor by tensor.
+_NOTES = {
+    "_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache", "tie_word_embeddings",
+    "pad_token_id", "bos_token_id", "eos_token_id",
+}  # fmt: skip
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _OLD_VOCABULARIES = ("tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt")
 _WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
@@ -79,7 +82,7 @@ def merge_checkpoints(
     with half_folder(output) as half:
         # Beside an unsharded model an index is left over from an earlier one.
         for pattern in _KEPT if (folders[0] / _WHOLE).is_file() else (*_KEPT, _INDEX):
-            for file in folders[0].glob(pattern):
+            for file in filter(Path.is_file, folders[0].glob(pattern)):
                 shutil.copy2(file, half / file.name)
         total = sum(tensors[0].size for tensors in sources.values())
         with tqdm(total=total, unit="B", unit_scale=True, desc="merging", disable=None) as bar:
@@ -89,13 +92,16 @@ def merge_checkpoints(
     return output
 
 
-def check_request(folders: Sequence[Path], output: Path, weights: Sequence[float] | None) -> list[float]:
+def check_request(
+    folders: Sequence[Path], output: Path, weights: Sequence[float] | None, sum_to_1: bool = True
+) -> list[float]:
     """Check what needs no look into the models, and return the weights.
 
     Args:
         folders (`Sequence[Path]`): Folders of models.
         output (`Path`): Folder of the result.
         weights (`Sequence[float]`, *optional*): Weight of each model.
+        sum_to_1 (`bool`): Whether the weights are those of an average.
 
     Raises:
         ValueError: If a number is out of its range, a folder is missing, or `output` is not empty.
@@ -108,7 +114,9 @@ def check_request(folders: Sequence[Path], output: Path, weights: Sequence[float
     weights = [1 / len(folders)] * len(folders) if weights is None else list(weights)
     if len(weights) != len(folders):
         raise ValueError(f"weights has {len(weights)} numbers for {len(folders)} checkpoints; give one for each.")
-    if not all(math.isfinite(weight) for weight in weights) or abs(sum(weights) - 1) > 1e-6:
+    if not sum_to_1 and not all(math.isfinite(weight) for weight in weights):
+        raise ValueError(f"weights={weights} are not all numbers; give a finite one for each model.")
+    if sum_to_1 and not abs(sum(weights) - 1) <= 1e-6:
         raise ValueError(f"weights={weights} sum to {sum(weights):g}; they have to sum to 1.")
     if output.exists() and any(output.iterdir()):
         raise ValueError(f"output_dir={output} is not empty; give a new folder.")
@@ -196,6 +204,11 @@ def _align(layouts: list[dict[str, Tensor]], folders: list[Path], may_tie: bool)
                 raise ValueError(
                     f"{name} has the shape {list(found.shape)} in {folder} and {list(first[name].shape)} in "
                     f"{folders[0]}; merge models of one kind."
+                )
+            if found.dtype != first[name].dtype and not {found.dtype, first[name].dtype} <= _WIDTHS.keys():
+                raise ValueError(
+                    f"{name} has the type {found.dtype} in {folder} and {first[name].dtype} in {folders[0]}; merge "
+                    "models of one kind."
                 )
             sources[name].append(found)
         for name in sorted(layout.keys() - first.keys()):
@@ -288,13 +301,40 @@ def _check_configs(folders: list[Path]) -> dict[str, Any]:
             raise ValueError(f"{folder} has no config.json; give the folder of a model.")
         configs.append(json.loads((folder / "config.json").read_text()))
     for folder, config in zip(folders[1:], configs[1:], strict=True):
-        for key in sorted((configs[0].keys() | config.keys()) - _NOTES):
-            ours, theirs = configs[0].get(key), config.get(key)
-            if ours != theirs:
-                raise ValueError(
-                    f"config.json: {key} is {ours} in {folders[0]} and {theirs} in {folder}; merge models of one kind."
-                )
+        if _difference(configs[0], config) is None:
+            continue
+        # The files of two versions of transformers can differ in words and say the same.
+        difference = _difference(*(_as_transformers_reads_it(each) for each in (folders[0], folder)))
+        if difference is not None:
+            key, ours, theirs = difference
+            raise ValueError(
+                f"config.json: {key} is {ours} in {folders[0]} and {theirs} in {folder}; merge models of one kind."
+            )
     return configs[0]
+
+
+def _difference(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[str, Any, Any] | None:
+    """Return the first key that differs and matters, with both values."""
+    ours, theirs = _without_notes(ours), _without_notes(theirs)
+    for key in sorted(ours.keys() | theirs.keys()):
+        if ours.get(key) != theirs.get(key):
+            return key, ours.get(key), theirs.get(key)
+    return None
+
+
+def _without_notes(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {key: _without_notes(child) for key, child in value.items() if key not in _NOTES}
+
+
+def _as_transformers_reads_it(folder: Path) -> dict[str, Any]:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False).to_dict()
+    except (ValueError, OSError):  # a model whose code is not in transformers
+        return json.loads((folder / "config.json").read_text())
 
 
 def _check_tokenizers(folders: list[Path]) -> None:

@@ -22,6 +22,13 @@ _UNSUPPORTED = (
     "layer_replication",
     "megatron_config",
     "alora_invocation_tokens",
+    "target_parameters",
+    "use_bdlora",
+    "use_qalora",
+    "arrow_config",
+    "kasa_config",
+    "monteclora_config",
+    "velora_config",
 )
 # These change the base model when the adapter is loaded, by its rank; the merged rank would change it otherwise.
 _CHANGE_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")

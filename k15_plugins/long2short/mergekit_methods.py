@@ -7,6 +7,11 @@ from typing import Any
 
 from k15_plugins.long2short.merge import check_request, half_folder
 
+# Their weights are not those of an average: they multiply what each model adds to the base model.
+_ADD_TO_THE_BASE = (
+    "task_arithmetic", "ties", "dare_ties", "dare_linear", "breadcrumbs", "breadcrumbs_ties", "della", "della_linear",
+)  # fmt: skip
+
 
 def merge_with_mergekit(
     checkpoints: Sequence[str | Path],
@@ -22,7 +27,8 @@ def merge_with_mergekit(
         checkpoints (`Sequence`): Folders of models in transformers' form, two or more.
         output_dir (`str` or `Path`): Folder of the result; must be new or empty.
         method (`str`): Name of mergekit's method, such as `"ties"`, `"dare_ties"` or `"slerp"`.
-        weights (`Sequence[float]`, *optional*): Weight of each model; equal by default.
+        weights (`Sequence[float]`, *optional*): Weight of each model, equal by default; they sum to 1, but for methods
+            that add to the base model (such as `"task_arithmetic"`).
         base_model (`str` or `Path`, *optional*): The model that the others come from, where the method needs one.
         **parameters: Parameters of the method, such as `density=0.5` or `t=0.5`.
 
@@ -38,7 +44,7 @@ def merge_with_mergekit(
     from mergekit.merge import MergeOptions, run_merge
 
     folders, output = [Path(checkpoint) for checkpoint in checkpoints], Path(output_dir)
-    weights = check_request(folders, output, weights)
+    weights = check_request(folders, output, weights, sum_to_1=method not in _ADD_TO_THE_BASE)
     config = {
         "merge_method": method,
         "models": [

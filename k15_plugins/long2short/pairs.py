@@ -41,7 +41,7 @@ def preference_pairs(
         `rejected_tokens`.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range, or `wrong_share` needs a kind of which there is no pair.
     """
     if ratio <= 1:
         raise ValueError(f"ratio={ratio} would reject what is not longer; give more than 1, such as the paper's 1.5.")
@@ -78,6 +78,12 @@ def _balanced(pairs: list[dict[str, Any]], wrong_share: float, rng: random.Rando
     for place, pair in enumerate(pairs):
         places[pair["kind"]].append(place)
     wrong, long = len(places[WRONG]), len(places[LONG])
+    if pairs and ((wrong_share > 0 and not wrong) or (wrong_share < 1 and not long)):
+        needed = f"kind {LONG}" if wrong_share == 0 else f"kind {WRONG}" if wrong_share == 1 else "both kinds"
+        raise ValueError(
+            f"wrong_share={wrong_share} needs pairs of {needed}, and the samples give {wrong} {WRONG} and "
+            f"{long} {LONG}; sample more, or leave wrong_share at null."
+        )
     if wrong_share * (wrong + long) < wrong:
         wrong = round(long * wrong_share / (1 - wrong_share))
     elif wrong_share > 0:

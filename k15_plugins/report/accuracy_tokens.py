@@ -21,7 +21,7 @@ def point(name: str, summary: dict[str, Any]) -> Point:
 
 
 def draw_accuracy_tokens(
-    summaries: dict[str, dict[str, Any]], path: Path, chosen: str | None = None, line: bool = False
+    summaries: dict[str, dict[str, Any]], path: Path, chosen: str | None = None, line: list[str] | None = None
 ) -> None:
     """Draw the accuracy of models over their mean tokens, with 95 % intervals both ways and the frontier marked.
 
@@ -29,7 +29,7 @@ def draw_accuracy_tokens(
         summaries (`dict`): Name of a model to what `evaluation.figures.summarize` returned.
         path (`Path`): The PNG.
         chosen (`str`, *optional*): Name of a model to be ringed.
-        line (`bool`): Whether to join the points in their order, as those of a sweep.
+        line (`list[str]`, *optional*): Names of models to be joined in this order, as those of a sweep.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     points = [point(name, summary) for name, summary in summaries.items()]
@@ -40,7 +40,8 @@ def draw_accuracy_tokens(
         axes.step([p.tokens for p in best], [p.accuracy for p in best], where="post", color="#B0B0B0", linestyle="--",
                   linewidth=1, zorder=1, label="frontier")  # fmt: skip
         if line:
-            axes.plot([p.tokens for p in points], [p.accuracy for p in points], color="#888888", linewidth=1, zorder=1)
+            joined = [point(name, summaries[name]) for name in line]
+            axes.plot([p.tokens for p in joined], [p.accuracy for p in joined], color="#888888", linewidth=1, zorder=1)
         for number, place in enumerate(points):
             of = summaries[place.name]["all"]
             errors = [

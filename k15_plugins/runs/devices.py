@@ -39,6 +39,14 @@ def wants_fsdp() -> bool:
     return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
 
 
+def processes() -> PartialState:
+    """Return the processes of this job, to wait for each other.
+
+    accelerate looks for several of them on the CPU only if it is told so here; the environment does not count.
+    """
+    return PartialState(cpu=not torch.accelerator.is_available())
+
+
 class RefuseUnsharded(TrainerCallback):
     """Ends a run that asked for FSDP2 and was silently given something else."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from k15_plugins.evaluation.figures import compare, summarize, table
+from k15_plugins.evaluation.figures import compare, details, summarize, table
 from k15_plugins.long2short.selection import select
 from k15_plugins.report.accuracy_tokens import draw_accuracy_tokens, point
 from k15_plugins.report.history import METRICS
@@ -22,6 +22,8 @@ SAMPLES = "samples"
 EVALUATION = "evaluation.json"
 ANSWERS = "answers.json"
 SHOWN_ANSWERS = 6
+HIGH_TRUNCATED_SHARE = 0.1
+"""Above it a run tells that responses are cut off."""
 
 
 def evaluate_models(
@@ -112,15 +114,41 @@ def measure(
 
     Returns:
         `dict[str, list[SampledProblem]]`: The samples of each model.
+
+    Raises:
+        ValueError: If two names give one folder.
     """
+    folders: dict[str, str] = {}
+    for name in models:
+        other = folders.setdefault(name.replace("/", "_"), name)
+        if other != name:
+            raise ValueError(
+                f"stage.models: {other!r} and {name!r} would share the folder {SAMPLES}/{name.replace('/', '_')}; "
+                "rename one of them."
+            )
     sampled = {}
-    for name, path in models.items():
+    for folder_name, name in folders.items():
+        path = models[name]
         if is_first_rank():
             print(f"k15: model {name}: {path}", flush=True)
         model, tokenizer = build({**config["model"], "name": path})
-        into = run_dir / SAMPLES / name.replace("/", "_")
-        sampled[name] = collect(config, run_dir, into, model, tokenizer, problems, num_samples, batch_size)
+        sampled[name] = collect(
+            config, run_dir, run_dir / SAMPLES / folder_name, model, tokenizer, problems, num_samples, batch_size
+        )
+        if is_first_rank():
+            _tell_of_truncated(name, sampled[name], config["trainer"]["args"].get("max_completion_length"))
     return sampled
+
+
+def _tell_of_truncated(name: str, problems: list[SampledProblem], limit: int | None) -> None:
+    samples = [sample for problem in problems for sample in problem.samples]
+    share = sum(sample.truncated for sample in samples) / max(1, len(samples))
+    if share > HIGH_TRUNCATED_SHARE:
+        print(
+            f"k15: {100 * share:.0f} % of the responses of {name} are cut off at trainer.args.max_completion_length="
+            f"{limit} tokens; raise it, or its accuracy says little.",
+            flush=True,
+        )
 
 
 def write_evaluation(run_dir: Path, sampled: dict[str, list[SampledProblem]]) -> dict[str, Any]:
@@ -138,7 +166,8 @@ def write_evaluation(run_dir: Path, sampled: dict[str, list[SampledProblem]]) ->
     comparisons = {name: compare(sampled[name], sampled[first]) for name in others}
     content = {"models": summaries, "compared_with_the_first": comparisons}
     (run_dir / EVALUATION).write_text(json.dumps(content, indent=1))
-    (run_dir / EVALUATION).with_suffix(".md").write_text(table(summaries, comparisons) + "\n")
+    tables = f"{table(summaries, comparisons)}\n\n{details(summaries)}\n"
+    (run_dir / EVALUATION).with_suffix(".md").write_text(tables)
     # Problems from the whole range, the same ones for every model, each with its first response.
     places = range(0, len(sampled[first]), max(1, len(sampled[first]) // SHOWN_ANSWERS))
     answers = [

@@ -1,16 +1,16 @@
 """The stage of model merging (paper 2.4)."""
 
+import math
 from pathlib import Path
 from typing import Any
-
-from accelerate import PartialState
 
 from k15_plugins.long2short.merge import merge_checkpoints
 from k15_plugins.long2short.mergekit_methods import merge_with_mergekit
 from k15_plugins.report.accuracy_tokens import draw_accuracy_tokens
 from k15_plugins.runs import folder
 from k15_plugins.runs.build import build
-from k15_plugins.runs.devices import set_up_devices
+from k15_plugins.runs.devices import processes, set_up_devices
+from k15_plugins.runs.launch import is_first_rank
 from k15_plugins.runs.measure import measure, write_evaluation, write_figures
 from k15_plugins.runs.stages import quiet
 
@@ -34,7 +34,8 @@ def merge(
         weights (`list[float]`, *optional*): Weight of each model; equal by default.
         mergekit (`dict[str, Any]`, *optional*): Arguments of `merge_with_mergekit`, of which `method` is one, to
             merge by another method than the average.
-        alphas (`list[float]`, *optional*): Weights of the first of two models to be measured on the held-out problems.
+        alphas (`list[float]`, *optional*): Weights of the first of two models to be measured on the held-out problems,
+            beside the result itself.
         num_samples (`int`): Responses to a problem when measuring.
         batch_size (`int`): Responses that are sampled at once.
 
@@ -47,27 +48,30 @@ def merge(
             f"stage.alphas sweeps between two checkpoints, and there are {len(checkpoints)}; leave it at null."
         )
     set_up_devices()
-    state = PartialState()
-    if state.is_main_process and not (run_dir / folder.MODEL).exists():
+    model = run_dir / folder.MODEL
+    if is_first_rank() and not model.exists():
         if mergekit is None:
-            merge_checkpoints(checkpoints, run_dir / folder.MODEL, weights)
+            merge_checkpoints(checkpoints, model, weights)
         else:
-            merge_with_mergekit(checkpoints, run_dir / folder.MODEL, weights=weights, **mergekit)
+            merge_with_mergekit(checkpoints, model, weights=weights, **mergekit)
     if alphas is None:
         return
+    # The model itself is one of the sweep, or, made by another method, stands beside it.
+    own = (weights or [0.5])[0] if mergekit is None else math.nan
     models = {}
-    for alpha in alphas:
-        place = run_dir / "alphas" / f"{alpha:g}"
-        if state.is_main_process and not place.exists():
+    for alpha in alphas if mergekit else sorted({*alphas, own}):
+        place = model if alpha == own else run_dir / "alphas" / f"{alpha:g}"
+        if is_first_rank() and not place.exists():
             place.parent.mkdir(exist_ok=True)
             merge_checkpoints(checkpoints, place, [alpha, 1 - alpha])
         models[f"alpha {alpha:g}"] = str(place)
-    state.wait_for_everyone()
+    line = list(models)
+    merged = f"alpha {own:g}" if mergekit is None else mergekit["method"]
+    models[merged] = str(model)
+    processes().wait_for_everyone()
     held_out = build(config["task"]).held_out
     sampled = measure(config, run_dir, models, held_out, num_samples, batch_size)
-    if state.is_main_process:
+    if is_first_rank():
         summaries = write_evaluation(run_dir, sampled)
-        merged = (weights or [0.5])[0]
-        nearest = f"alpha {min(alphas, key=lambda alpha: abs(alpha - merged)):g}"
-        draw_accuracy_tokens(summaries, run_dir / folder.PICTURES / "alphas.png", chosen=nearest, line=True)
-        write_figures(run_dir, summaries[nearest])
+        draw_accuracy_tokens(summaries, run_dir / folder.PICTURES / "alphas.png", chosen=merged, line=line)
+        write_figures(run_dir, summaries[merged])

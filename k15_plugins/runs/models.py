@@ -9,6 +9,7 @@ from typing import Any
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from k15_plugins.runs import folder
+from k15_plugins.runs.devices import processes
 from k15_plugins.runs.launch import run_apart
 
 TINY = Path(__file__).parents[1] / "assets" / "tiny_reasoner"
@@ -64,15 +65,37 @@ def smollm2(lora: Any = None) -> Loaded:
 
 
 def hub(name: str, dtype: str = "float32", lora: Any = None) -> Loaded:
-    """Load any causal language model of transformers.
+    """Load any causal language model of transformers; adapters of peft in a folder are loaded to be trained further.
 
     Args:
         name (`str`): Name on the Hub, or path of a folder.
         dtype (`str`): Type of the weights, such as `bfloat16`.
         lora (`peft.LoraConfig`, *optional*): Train adapters only.
+
+    Raises:
+        ValueError: If the folder holds an adapter and `lora` asks for another, or it does not say of which model.
     """
+    if (Path(name) / "adapter_config.json").exists():
+        return _adapter(name, dtype, lora)
     model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
     return _with_adapters(model, lora), AutoTokenizer.from_pretrained(name, padding_side="left")
+
+
+def _adapter(name: str, dtype: str, lora: Any) -> Any:
+    from peft import PeftConfig, PeftModel
+
+    if lora is not None:
+        raise ValueError(f"model.name={name} is an adapter already; leave model.lora at null to train it further.")
+    base = PeftConfig.from_pretrained(name).base_model_name_or_path
+    if not base:
+        raise ValueError(
+            f"model.name={name} is an adapter that names no base model; write it into adapter_config.json as "
+            "base_model_name_or_path."
+        )
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
+    with_tokenizer = name if (Path(name) / "tokenizer_config.json").exists() else base
+    tokenizer = AutoTokenizer.from_pretrained(with_tokenizer, padding_side="left")
+    return PeftModel.from_pretrained(model, name, is_trainable=True), tokenizer
 
 
 def _with_adapters(model: PreTrainedModel, lora: Any) -> Any:
@@ -85,10 +108,8 @@ def _with_adapters(model: PreTrainedModel, lora: Any) -> Any:
 
 def _made_tiny() -> Path:
     """Make the tiny reasoner by the recipe warm_start, in the user's cache, unless it is there already."""
-    from accelerate import PartialState
-
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "k15_plugins" / "tiny_reasoner"
-    with PartialState().local_main_process_first():
+    with processes().local_main_process_first():
         if not (cache / folder.MODEL / "model.safetensors").exists():
             print(f"k15: the weights of model=tiny are not shipped here; making them once in {cache}", flush=True)
             command = [sys.executable, "-m", "k15_plugins", "+recipe=warm_start", f"hydra.run.dir={cache}"]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from accelerate.utils import gather
+from accelerate.utils import gather, is_peft_model
 from datasets import Dataset, IterableDataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from trl import DPOConfig, DPOTrainer
@@ -94,7 +94,7 @@ class Long2ShortDPOTrainer(DPOTrainer):
                 f"max_length={args.max_length} cannot be checked before training on images or on an IterableDataset, "
                 "and would cut responses; leave it at None."
             )
-        has_adapters = kwargs.get("peft_config") is not None or hasattr(model, "peft_config")
+        has_adapters = kwargs.get("peft_config") is not None or is_peft_model(model)
         if isinstance(model, torch.nn.Module) and not has_adapters and not args.precompute_ref_log_probs:
             # TRL would load the model's name again, which a model that has no name, or has changed since, cannot give.
             kwargs.setdefault("ref_model", copy.deepcopy(model))

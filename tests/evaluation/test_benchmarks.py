@@ -73,10 +73,24 @@ def test_what_cannot_be_loaded_is_refused(tmp_path):
         load_benchmark("math_500", local(tmp_path, {"problem": "p", "answer": "a"}))
 
 
+def test_signs_that_some_take_for_line_ends_are_kept(tmp_path):
+    signs = "How\u2028much\u2029is\x85$5+4$?"
+    file = tmp_path / "benchmark.jsonl"
+    file.write_text(json.dumps(ROWS["aime_2024"] | {"problem": signs}, ensure_ascii=False) + "\n", encoding="utf-8")
+    (row,) = load_benchmark("aime_2024", str(file)).held_out
+    assert signs in row["prompt"][0]["content"]
+    lines = [json.loads(line) for line in LOG.read_text().splitlines()]
+    lines[0]["resps"][0][0] += signs
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
+    problems = read_lm_eval(log, "sums", ExactMatchReward(), tiny.tiny_tokenizer(), lambda doc: doc["answer"])
+    assert problems[0].samples[0].response.endswith(signs)
+
+
 def test_what_lm_eval_generated_is_scored_by_ours():
     tokenizer = tiny.tiny_tokenizer()
     reward = ExactMatchReward()
-    problems = read_lm_eval(LOG, "sums", lambda doc: doc["answer"], reward, tokenizer)
+    problems = read_lm_eval(LOG, "sums", reward, tokenizer, lambda doc: doc["answer"])
     lines = [json.loads(line) for line in LOG.read_text().splitlines()]
     assert [problem.problem for problem in problems] == list(range(5))
     for problem, line in zip(problems, lines, strict=True):
@@ -89,7 +103,32 @@ def test_what_lm_eval_generated_is_scored_by_ours():
     figures = summarize(problems)["all"]
     assert figures["samples"] == 2
     assert 0 < figures["accuracy"] < 1
-    short = read_lm_eval(LOG, "sums", lambda doc: doc["answer"], reward, tokenizer, max_new_tokens=20)
+    short = read_lm_eval(LOG, "sums", reward, tokenizer, lambda doc: doc["answer"], max_new_tokens=20)
     assert 0 < summarize(short)["all"]["truncated"] < 1
     with pytest.raises(ValueError, match="does not exist; give the samples_"):
-        read_lm_eval("nowhere", "sums", lambda doc: doc["answer"], reward, tokenizer)
+        read_lm_eval("nowhere", "sums", reward, tokenizer, lambda doc: doc["answer"])
+
+
+@pytest.mark.parametrize(
+    ("name", "doc", "right"),
+    [
+        ("aime_2024", {"Problem": "How much is $5+4$?", "Answer": "9"}, "9"),
+        ("aime_2025", {"problem": "How much is $5+4$?", "answer": "9"}, "9"),
+        ("math_500", {"problem": "Halve $1$.", "answer": "\\frac{1}{2}"}, "\\frac{1}{2}"),
+        ("gsm8k", ROWS["gsm8k"], "9"),
+        # lm-eval has an order of choices of its own.
+        ("gpqa_diamond", ROWS["gpqa_diamond"] | {"choices": ["that", "these", "this", "those"], "answer": "(C)"}, "C"),
+    ],
+)
+def test_the_right_answer_in_lm_evals_document_of_a_benchmark(name, doc, right, tmp_path):
+    line = {"doc_id": 0, "doc": doc, "arguments": {"gen_args_0": {"arg_0": "?"}}, "resps": [[f"answer {right}"]]}
+    log = tmp_path / "log.jsonl"
+    log.write_text(json.dumps(line))
+    (problem,) = read_lm_eval(log, name, ExactMatchReward(), tiny.tiny_tokenizer())
+    assert problem.samples[0].right
+    assert problem.task == name
+
+
+def test_a_task_that_is_no_benchmark_needs_its_answers(tmp_path):
+    with pytest.raises(ValueError, match=r"name='sums' is no benchmark .*; give answer, a function of the document"):
+        read_lm_eval(LOG, "sums", ExactMatchReward(), tiny.tiny_tokenizer())

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from k15_plugins.evaluation.figures import (
     bootstrap_intervals,
     compare,
+    details,
     majority_vote,
     pass_at_k,
     sign_flip_p_value,
@@ -42,6 +43,10 @@ def test_majority_votes():
     assert majority_vote(problem([1, 0, 0], answers=["5", "4", "4"])) == 0.0
     assert majority_vote(problem([1, 0, 0], answers=["5", "4", None])) == 0.5
     assert majority_vote(problem([0, 0], answers=[None, None])) is None
+    # Right answers agree however they are written; wrong ones only if they are the same.
+    halves = ["\\frac{1}{2}", "1/2", "0.5"]
+    assert majority_vote(problem([1, 1, 1, 0, 0], answers=[*halves, "3", "3"])) == 1.0
+    assert majority_vote(problem([1, 1, 0, 0, 0], answers=["1/2", "0.5", "3", "4", "5"])) == 1.0
 
 
 def test_a_summary_by_hand():
@@ -65,8 +70,47 @@ def test_a_summary_by_hand():
     assert summary["levels"]["sum"]["1"]["accuracy"] == 1
     low, high = of["accuracy_interval"]
     assert 0 <= low <= 0.5 <= high <= 1
+    for name in ("pass_at_intervals", "majority_interval", "truncated_interval"):
+        assert name in summary["tasks"]["other"]
+    low, high = of["pass_at_intervals"]["2"]
+    assert 0 <= low <= 2 / 3 <= high <= 1
+    assert of["pass_at_intervals"]["1"] == of["accuracy_interval"]
+    low, high = of["majority_interval"]
+    assert 0 <= low <= 0.5 <= high <= 1
+    low, high = of["truncated_interval"]
+    assert 0 <= low <= 1 / 3 <= high <= 1
+    assert summary["tasks"]["other"]["majority_interval"] is None
     assert "| a | 0.500 [" in table({"a": summary})
     assert "+0.000" in table({"a": summary, "b": summary}, {"b": compare(problems, problems)})
+
+
+def test_the_table_of_details_has_every_task_and_level():
+    problems = [
+        problem([1, 0], [2, 8], number=0, level=0),
+        problem([1, 1], [3, 3], number=1, level=11),
+        problem([0, 0], [9, 10], number=2, level=2, task="other"),
+    ]
+    rows = [
+        line.split(" | ") for line in details({"a": summarize(problems), "b": summarize(problems[:1])}).splitlines()
+    ]
+    assert rows[0][:4] == ["| model", "task", "level", "problems"]
+    assert [row[:4] for row in rows[2:]] == [
+        ["| a", "other", "all", "1"], ["| a", "other", "2", "1"],
+        ["| a", "sum", "all", "2"], ["| a", "sum", "0", "1"], ["| a", "sum", "11", "1"],
+        ["| b", "sum", "all", "1"], ["| b", "sum", "0", "1"],
+    ]  # fmt: skip
+    first = dict(zip(rows[0], rows[5], strict=True))
+    assert first["accuracy (pass@1)"] == "0.500 [0.500, 0.500]"
+    assert first["tokens p5 / p50 / p95"] == "2 / 5 / 8"
+    assert first["truncated |"] == "0.000 [0.000, 0.000] |"
+    assert "| 2 / 5 / 8 |" in table({"b": summarize(problems[:1])})
+
+
+def test_intervals_of_what_problems_agree_on_have_no_width():
+    of = summarize([problem([1, 0], answers=["1", "2"], number=number) for number in range(9)])["all"]
+    assert of["pass_at_intervals"] == {"1": [0.5, 0.5], "2": [1.0, 1.0]}
+    assert of["majority_interval"] == [0.5, 0.5]
+    assert of["truncated_interval"] == [0.0, 0.0]
 
 
 def test_one_problem_and_no_spread_have_intervals_of_no_width():

@@ -1,5 +1,7 @@
 """Samples of many problems: what is in them, and that a stopped run goes on with exactly what it left out."""
 
+import json
+
 import pytest
 import tiny
 from trl import GRPOConfig, GRPOTrainer
@@ -7,7 +9,7 @@ from trl import GRPOConfig, GRPOTrainer
 from k15_plugins.generation.sampling import sample_problems, sample_to_files
 from k15_plugins.generation.transformers_generation import TransformersGeneration
 from k15_plugins.generation.trl_generation import TrlGeneration
-from k15_plugins.samples import read_samples
+from k15_plugins.samples import Sample, SampledProblem, read_samples, write_samples
 
 OPTIONS = {"num_samples": 3, "batch_size": 6, "seed": 5}
 
@@ -46,6 +48,8 @@ def test_a_stopped_run_goes_on_with_what_is_left(tmp_path):
     assert whole == all_problems(engine(), data, tiny.odd_start)
 
     lines = (tmp_path / "whole" / "samples.0.jsonl").read_bytes().splitlines(keepends=True)
+    for written, problem in zip(lines, whole, strict=True):
+        assert [one["tokens"] for one in json.loads(written)["samples"]] == [len(one.ids) for one in problem.samples]
     for kept, half in [(1, b""), (3, lines[3][:40]), (0, lines[0][:-1])]:
         folder = tmp_path / f"stopped_{kept}"
         folder.mkdir()
@@ -82,6 +86,36 @@ def test_the_trainers_generation_gives_the_same_greedy_responses(tmp_path):
     )
     theirs = all_problems(TrlGeneration(trainer), data, tiny.odd_start)
     assert theirs == all_problems(engine(temperature=0.0), data, tiny.odd_start)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"top_k": 1}, {"repetition_penalty": 9.0}, {"suppress_tokens": list(range(4, 30))}, {"min_p": 0.9}]
+)
+def test_the_plain_policy_is_sampled_whatever_the_model_says_of_generation(setting, tmp_path):
+    data = tiny.problems(5)
+    args = GRPOConfig(str(tmp_path), max_completion_length=12, bf16=False, use_cpu=True, report_to="none")
+
+    def sampled(setting):
+        model = tiny.model()
+        for name, value in setting.items():
+            setattr(model.generation_config, name, value)
+        own = TransformersGeneration(model, tiny.tiny_tokenizer(), max_new_tokens=12)
+        trainer = GRPOTrainer(model, tiny.odd_start, args, data, processing_class=tiny.tiny_tokenizer())
+        found = [all_problems(engine, data, tiny.odd_start) for engine in (own, TrlGeneration(trainer))]
+        assert all(getattr(model.generation_config, name) == value for name, value in setting.items())
+        return found
+
+    assert sampled(setting) == sampled({})
+
+
+def test_signs_that_some_take_for_line_ends_are_kept(tmp_path):
+    signs = "a\u2028b\u2029c\x85d\x0be\x1cf"
+    written = [
+        SampledProblem(number, f"{signs}{number}", [1], [Sample(signs, [1, 2], True, answer=signs)])
+        for number in range(2)
+    ]
+    write_samples(tmp_path / "samples.0.jsonl", written)
+    assert read_samples(tmp_path) == written
 
 
 def test_a_folder_without_samples_is_refused(tmp_path):

@@ -132,6 +132,52 @@ def test_numbers_that_are_no_weights_have_to_be_equal(tmp_path):
     assert not list(tmp_path.glob("*out*"))
 
 
+def test_weights_and_numbers_that_are_no_weights_do_not_mix(tmp_path):
+    one, two = save(tmp_path / "one", 1), save(tmp_path / "two", 2)
+    for folder, value in ((one, torch.tensor([1.0, 2.0])), (two, torch.tensor([1, 2]))):
+        tensors = load_file(folder / "model.safetensors") | {"x": value}
+        save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    for first, second, types in ((one, two, "I64 in .*two and F32 in"), (two, one, "F32 in .*one and I64 in")):
+        with pytest.raises(ValueError, match=f"x has the type {types}.*; merge models of one kind"):
+            merge_checkpoints([first, second], tmp_path / "out")
+
+
+def test_a_folder_beside_the_tokenizer_is_left_out(tmp_path):
+    one, two = save(tmp_path / "one", 1), save(tmp_path / "two", 2)
+    (one / "tokenizer_training").mkdir()
+    merged = merge_checkpoints([one, two], tmp_path / "merged")
+    assert (merged / "tokenizer.json").exists()
+    assert not (merged / "tokenizer_training").exists()
+
+
+def test_configs_may_say_the_same_in_other_words(tmp_path):
+    one, two = save(tmp_path / "one", 1), save(tmp_path / "two", 2)
+    file = two / "config.json"
+    new = json.loads(file.read_text())
+    # Training sets these on the model that it is given.
+    tokens = {"pad_token_id": 7, "bos_token_id": 8, "eos_token_id": [1, 9]}
+    file.write_text(json.dumps(new | tokens))
+    merge_checkpoints([one, two], tmp_path / "tokens")
+    (one / "config.json").write_text(json.dumps(new | {"text_config": {"pad_token_id": 1}}))
+    file.write_text(json.dumps(new | {"text_config": {"pad_token_id": 2}}))
+    merge_checkpoints([one, two], tmp_path / "inner")
+    (one / "config.json").write_text(json.dumps(new))
+    # As transformers 4 wrote it.
+    old = {key: value for key, value in new.items() if key not in ("rope_parameters", "head_dim", "dtype")}
+    old |= {"rope_theta": new["rope_parameters"]["rope_theta"], "rope_scaling": None, "torch_dtype": "float32"}
+    file.write_text(json.dumps(old))
+    merged = merge_checkpoints([one, two], tmp_path / "old")
+    assert json.loads((merged / "config.json").read_text()) == json.loads((one / "config.json").read_text())
+    file.write_text(json.dumps(old | {"rope_theta": 5000.0}))
+    with pytest.raises(ValueError, match=r"config\.json: rope_parameters is .*10000.* in .*one and .*5000.* in .*two"):
+        merge_checkpoints([one, two], tmp_path / "out")
+    # A model whose code is not in transformers is compared by what stands in the file.
+    for folder, size in ((one, 1), (two, 2)):
+        (folder / "config.json").write_text(json.dumps(new | {"model_type": "own", "own_size": size}))
+    with pytest.raises(ValueError, match=r"config\.json: own_size is 1 in .*one and 2 in .*two"):
+        merge_checkpoints([one, two], tmp_path / "out")
+
+
 def test_an_unsharded_file_goes_before_the_index_of_an_earlier_save(tmp_path):
     one, two = save(tmp_path / "one", 1), save(tmp_path / "two", 2)
     (one / "model.safetensors.index.json").write_text('{"weight_map": {"gone": "model-00001-of-00009.safetensors"}}')
@@ -174,6 +220,32 @@ def test_an_adapter_adds_the_average_of_what_both_add(tmp_path):
     assert max(delta.abs().max() for delta in found.values()) > 0.01
     with pytest.raises(ValueError, match=r"is an adapter and .* a whole model"):
         merge_checkpoints([tmp_path / "one", base], tmp_path / "mixed")
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "target_parameters",
+        "use_qalora",
+        "use_bdlora",
+        "kasa_config",
+        "monteclora_config",
+        "velora_config",
+        "arrow_config",
+    ],
+)
+def test_adapters_that_add_something_else_than_their_product_are_refused(field, tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    for name in ("one", "two"):
+        get_peft_model(tiny.model(), LoraConfig(r=2, target_modules=["q_proj"])).save_pretrained(tmp_path / name)
+        config = json.loads((tmp_path / name / "adapter_config.json").read_text())
+        assert field in config
+        (tmp_path / name / "adapter_config.json").write_text(json.dumps(config | {field: ["something"]}))
+    with pytest.raises(
+        ValueError, match=rf"one: {field}=\['something'\] cannot be merged; merge the adapter into its"
+    ):
+        merge_checkpoints([tmp_path / "one", tmp_path / "two"], tmp_path / "out")
 
 
 def test_what_does_not_belong_together_is_refused(tmp_path):

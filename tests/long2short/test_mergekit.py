@@ -24,3 +24,16 @@ def test_ties(tmp_path):
     assert AutoModelForCausalLM.from_pretrained(merged).generate(torch.tensor([[5]]), max_new_tokens=2).shape == (1, 3)
     with pytest.raises(ValueError, match="is not empty"):
         merge_with_mergekit([one, two], merged, "slerp", t=0.5)
+
+
+def test_task_arithmetic_adds_what_each_model_adds_to_the_base(tmp_path):
+    base, one, two = (save(tmp_path / name, seed) for seed, name in enumerate(("base", "one", "two")))
+    merged = merge_with_mergekit([one, two], tmp_path / "merged", "task_arithmetic", [1.0, 0.5], base_model=base)
+    a, b, start, found = (weights_of(folder) for folder in (one, two, base, merged))
+    for name in start:
+        wanted = start[name] + (a[name] - start[name]) + 0.5 * (b[name] - start[name])
+        torch.testing.assert_close(found[name], wanted, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="they have to sum to 1"):
+        merge_with_mergekit([one, two], tmp_path / "out", "linear", [1.0, 0.5])
+    with pytest.raises(ValueError, match=r"weights=.* are not all numbers"):
+        merge_with_mergekit([one, two], tmp_path / "out", "task_arithmetic", [1.0, float("nan")], base_model=base)

@@ -102,6 +102,12 @@ def test_the_order_of_the_samples_changes_only_ties(given_problems, rng):
 @given(problems, st.floats(0, 1), st.integers(0, 3))
 def test_the_balance_leaves_out_one_kind_only(given_problems, share, seed):
     everything = preference_pairs(given_problems)
+    kinds = {pair["kind"] for pair in everything}
+    needed = ({"wrong"} if share > 0 else set()) | ({"long"} if share < 1 else set())
+    if kinds and not needed <= kinds:
+        with pytest.raises(ValueError, match="needs pairs of"):
+            preference_pairs(given_problems, wrong_share=share, seed=seed)
+        return
     kept = preference_pairs(given_problems, wrong_share=share, seed=seed)
     places = [everything.index(pair) for pair in kept]
     assert places == sorted(places)
@@ -115,6 +121,20 @@ def test_the_balance_leaves_out_one_kind_only(given_problems, share, seed):
         # As near as whole pairs allow.
         assert abs(wrong - share * (wrong + long)) <= 1
     assert kept == preference_pairs(given_problems, wrong_share=share, seed=seed)
+
+
+def test_a_share_of_a_kind_that_is_not_there_is_refused():
+    long = [problem(sample(4, True), sample(9, True), number=number) for number in range(3)]
+    wrong = [problem(sample(4, True), sample(9, False), number=3)]
+    for groups, share, counts in ((long, 0.5, "0 wrong and 3 long"), (wrong, 0.25, "1 wrong and 0 long")):
+        message = f"wrong_share={share} needs pairs of both kinds, and the samples give {counts}; sample more"
+        with pytest.raises(ValueError, match=message):
+            preference_pairs(groups, wrong_share=share)
+    with pytest.raises(ValueError, match="wrong_share=0 needs pairs of kind long"):
+        preference_pairs(wrong, wrong_share=0)
+    assert len(preference_pairs(long, wrong_share=0)) == 3
+    assert len(preference_pairs(wrong, wrong_share=1)) == 1
+    assert preference_pairs([], wrong_share=0.5) == []
 
 
 @pytest.mark.parametrize(("share", "wrong", "long"), [(0.25, 10, 30), (0.75, 30, 10), (0.5, 30, 30), (0.0, 0, 30)])

@@ -1,5 +1,6 @@
 """Every recipe and every option of every group composes, and names only what exists."""
 
+import re
 from pathlib import Path
 
 import hydra
@@ -45,6 +46,18 @@ def check(config: dict) -> None:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_recipe_composes_and_names_only_what_exists(recipe):
     check(compose(f"+recipe={recipe}", *NEEDED.get(recipe, [])))
+
+
+STEPS = [
+    pytest.param(words, id=f"{recipe}-{name}")
+    for recipe in ("kimi_k15", "smollm2_long2short")
+    for name, words in compose(f"+recipe={recipe}")["stage"]["steps"].items()
+]
+
+
+@pytest.mark.parametrize("words", STEPS)
+def test_every_step_of_a_pipeline_composes_and_names_only_what_exists(words):
+    check(compose(*(re.sub(r"@(\w+)", r"some/\1", word) for word in words)))
 
 
 @pytest.mark.parametrize("option", OPTIONS)

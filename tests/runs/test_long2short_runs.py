@@ -4,14 +4,18 @@ import json
 import shutil
 
 import pytest
+import torch
+from matplotlib.image import imread
 from runs.test_cli_training import COMMAND, ROOT, run
+from safetensors.torch import load_file
 
+from k15_plugins.long2short.selection import Point, select
 from k15_plugins.report.history import read_lines
 from k15_plugins.samples import read_samples
 
 TINY = ROOT / "k15_plugins" / "assets" / "tiny_reasoner"
 SMALL = ("task.train_size=24", "task.held_out_size=16", "stage.num_samples=4", "stage.batch_size=32")
-REJECTION = ("+recipe=long2short_rejection", f"model.name={TINY}", *SMALL, "stage.sft.logging_steps=1")
+REJECTION = ("+recipe=long2short_rejection", f"model.name={TINY}", *SMALL)
 
 
 def done(folder, *words):
@@ -46,6 +50,8 @@ def test_rejection_keeps_all_samples_and_lists_what_is_unsolved(folder):
         TINY / "model.safetensors"
     ).read_bytes()
     assert (folder / "rejection" / "report" / "loss.png").exists()
+    # Its two updates are enough to have the figure that sweeps compare.
+    assert json.loads((folder / "rejection" / "status.json").read_text())["figures"]["loss"] > 0
 
 
 def test_a_run_goes_on_without_sampling_again(folder):
@@ -73,7 +79,8 @@ def test_dpo_on_the_same_samples(folder):
 
 def test_merge_then_evaluate(folder):
     both = f"stage.checkpoints=[{TINY},{folder / 'rejection' / 'model'}]"
-    done(folder, "+recipe=long2short_merge", both, "stage.alphas=[0,1]", *SMALL, "hydra.run.dir=merge")
+    merge = ("+recipe=long2short_merge", both, "stage.alphas=[0,1]", "stage.weights=[0.25,0.75]", *SMALL)
+    done(folder, *merge, "hydra.run.dir=merge")
     models = f"stage.models={{long: {TINY}, merged: {folder / 'merge' / 'model'}}}"
     ended = done(folder, "+recipe=evaluate", models, *SMALL, "hydra.run.dir=evaluate")
     assert "| long | 0." in ended.stdout
@@ -83,6 +90,19 @@ def test_merge_then_evaluate(folder):
     # The same model on the same problems with the same seed.
     ends = json.loads((folder / "merge" / "evaluation.json").read_text())["models"]["alpha 1"]
     assert ends == found["models"]["long"]
+    # The run's own figures are those of the model that it leaves, not of the nearest one of the sweep.
+    own = json.loads((folder / "merge" / "status.json").read_text())["figures"]
+    assert own["accuracy"] == found["models"]["merged"]["all"]["accuracy"]
+    assert own["tokens"] == found["models"]["merged"]["all"]["tokens"]
+    for picture in ("merge/pictures/alphas.png", "evaluate/pictures/accuracy_tokens.png"):
+        drawn = imread(folder / picture)
+        assert drawn.shape[0] > 200
+        assert len({tuple(pixel) for pixel in drawn.reshape(-1, drawn.shape[2])[::7]}) > 10
+    # Two processes share the work, and the first one merges.
+    done(folder, *merge, "backend.processes=2", "hydra.run.dir=merge_by_two")
+    assert len(list((folder / "merge_by_two" / "samples" / "alpha 0").glob("samples.*.jsonl"))) == 2
+    for name in ("evaluation.json", "model/model.safetensors", "alphas/1/model.safetensors"):
+        assert (folder / "merge_by_two" / name).read_bytes() == (folder / "merge" / name).read_bytes(), name
     page = (folder / "evaluate" / "report.html").read_text()
     assert "Answers of each model to the same problems" in page
     assert "Accuracy against tokens" in page
@@ -95,6 +115,17 @@ def test_select_then_rl(folder):
     done(folder, "+recipe=select_checkpoint", "stage.run=long", "stage.size=8", *SMALL, "hydra.run.dir=selected")
     measured = json.loads((folder / "selected" / "evaluation.json").read_text())["models"]
     assert list(measured) == ["update 6", "update 8"]  # two are kept
+    # The model that is left is the one that was chosen by the rule.
+    points = [Point(name, of["all"]["accuracy"], of["all"]["tokens"]) for name, of in measured.items()]
+    chosen = select(points, 0.02).name
+    kept = {
+        name: load_file(folder / "long" / "checkpoints" / f"checkpoint-{name.split()[1]}" / "model.safetensors")
+        for name in measured
+    }
+    saved = load_file(folder / "selected" / "model" / "model.safetensors")
+    same = [name for name, weights in kept.items() if all(torch.equal(weights[key], saved[key]) for key in saved)]
+    assert same == [chosen]
+    assert len(imread(folder / "selected" / "pictures" / "accuracy_tokens.png")) > 200
     tiny_steps = (
         "trainer.args.max_steps=2",
         "trainer.args.per_device_train_batch_size=8",
@@ -104,3 +135,19 @@ def test_select_then_rl(folder):
     start = f"model.name={folder / 'selected' / 'model'}"
     done(folder, "+recipe=long2short_rl", start, *tiny_steps, *sizes, "hydra.run.dir=rl")
     assert "rewards/length_reward/mean" in read_lines(folder / "rl" / "metrics.jsonl")[1]
+
+
+def test_a_benchmark_that_is_cut_off_is_told(folder):
+    rows = [{"problem": "3 + 4", "answer": "7", "level": 1}, {"problem": "2 + 1", "answer": "3", "level": 5}]
+    (folder / "math.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = ("task=benchmark", "task.name=math_500", "task.path=math.jsonl", "task.conversational=false", "reward=math")
+    sizes = ("stage.num_samples=2", "stage.batch_size=8")
+    ended = done(folder, "+recipe=evaluate", f"stage.models={{own: {TINY}}}", *task, *sizes,
+                 "trainer.args.max_completion_length=1", "hydra.run.dir=benchmark")  # fmt: skip
+    assert (
+        "k15: 100 % of the responses of own are cut off at trainer.args.max_completion_length=1 tokens; raise it"
+        in ended.stdout
+    )
+    figures = json.loads((folder / "benchmark" / "evaluation.json").read_text())["models"]["own"]
+    assert list(figures["levels"]["math_500"]) == ["1", "5"]
+    assert "| own | math_500 | 5 | 1 | " in (folder / "benchmark" / "evaluation.md").read_text()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from k15_plugins.runs.pipeline import check_steps, run_pipeline
+from k15_plugins.runs.pipeline import check_steps, needed_steps, run_pipeline
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +19,7 @@ STAGE = """
 import json, time
 from pathlib import Path
 
-def make(config, run_dir, text, source=None, wait_seconds=0.0):
+def make(config, run_dir, text, source=None, path=None, wait_seconds=0.0):
     with (run_dir / "starts").open("a") as file:
         file.write("x")
     time.sleep(wait_seconds)
@@ -40,7 +40,7 @@ defaults:
   - override /trainer: null
   - override /generation: null
 """
-RECIPE = EMPTY + "stage:\n  _target_: stub_stage.make\n  text: a\n  source: null\n  wait_seconds: 0.0\n"
+RECIPE = EMPTY + "stage:\n  _target_: stub_stage.make\n  text: a\n  source: null\n  path: null\n  wait_seconds: 0.0\n"
 PIPELINE = (
     EMPTY
     + """stage:
@@ -126,10 +126,29 @@ def test_a_model_of_ones_own_takes_the_place_of_a_step(k15):
     own = k15.folder / "own"
     own.mkdir()
     (own / "text").write_text("own ")
-    done = k15("hydra.run.dir=run", f"+stage.given.two={own}", "stage.steps.one=null", "stage.steps.two=[]")
+    done = k15("hydra.run.dir=run", f"+stage.given.two={own}")
     assert done.returncode == 0, done.stderr
     assert result(k15.folder / "run") == "own c"
+    # Nothing needs the model of step one any more.
     assert starts(k15.folder / "run") == {"three": 1}
+
+
+def test_a_file_that_the_config_names_is_an_input_and_a_report_is_none(k15):
+    problems, run = k15.folder / "problems.jsonl", k15.folder / "run"
+    problems.write_text("1")
+    words = ("stage.steps.three=['+recipe=make','stage.text=c','stage.source=@two/model','stage.path=problems.jsonl']",
+             "stage.steps.two=['+recipe=make','stage.text=b','stage.path=@one']")  # fmt: skip
+    assert k15("hydra.run.dir=run", *words).returncode == 0
+    for name in ("report.html", "status.json", "lock"):
+        assert (run / "one" / name).exists()
+        os.utime(run / "one" / name, (1, 1))
+    (run / "one" / "report").mkdir(exist_ok=True)
+    (run / "one" / "report" / "new.png").write_text("new")
+    assert k15("resume=run", *words).stdout.count("nothing has changed since it finished") == 3
+    problems.write_text("22")
+    changed = k15("resume=run", *words)
+    assert changed.returncode == 0, changed.stderr
+    assert starts(run) == {"one": 1, "two": 1, "three": 1, "three.old1": 1}
 
 
 def test_a_killed_pipeline_goes_on(k15):
@@ -176,8 +195,30 @@ def test_a_pipeline_is_one_process(tmp_path):
         ({"a": []}, {"b": "."}, "stage.given.b is no step; take one of a."),
         ({"a": []}, {"a": "nowhere"}, "stage.given.a=nowhere does not exist; give the folder of a model."),
         ({"a": [], "b": ["x=@a/samples"]}, {"a": "."}, "stage.given.a is a model only, and step b needs @a/samples"),
+        (
+            {"a": [], "b": ["x=@a"]},
+            {"a": ".", "b": "."},
+            "stage.given leaves no step to run; take one out of it.",
+        ),
     ],
 )
 def test_a_pipeline_that_could_not_end_is_refused(steps, given, message):
     with pytest.raises(ValueError, match="^" + message.replace(".", r"\.")):
         check_steps(steps, given)
+
+
+def test_only_what_something_needs_runs_and_is_checked():
+    steps = {
+        "a": [],
+        "b": ["x=@a/model"],
+        "c": ["x=@a/samples"],
+        "d": ["x=@b/model", "y=@c/model"],
+        "e": ["x=@b/model"],
+    }
+    assert needed_steps(steps, {}) == ["a", "b", "c", "d", "e"]
+    assert needed_steps(steps, {"b": "."}) == ["a", "c", "d", "e"]
+    assert needed_steps(steps, {"b": ".", "c": "."}) == ["d", "e"]
+    assert needed_steps(steps, {"d": ".", "e": "."}) == []
+    # Step c needs samples of step a, but is given itself; the step before a given one may be left out.
+    check_steps(steps, {"a": ".", "c": "."})
+    check_steps({name: words for name, words in steps.items() if name != "a"}, {"b": ".", "c": "."})

@@ -1,6 +1,7 @@
 """Long2short DPO on tiny real models: what is trained on, what is refused, what is logged."""
 
 import copy
+import math
 
 import pytest
 import tiny
@@ -31,7 +32,7 @@ def pairs(size=8):
 
 
 def trainer(folder, rows=None, **changes):
-    own = {name: changes.pop(name) for name in ("held_out", "reward_func", "peft_config") if name in changes}
+    own = {name: changes.pop(name) for name in ("held_out", "reward_func", "peft_config", "model") if name in changes}
     args = {
         "output_dir": str(folder),
         "per_device_train_batch_size": 4,
@@ -47,7 +48,7 @@ def trainer(folder, rows=None, **changes):
         "gradient_checkpointing": False,
     }
     return Long2ShortDPOTrainer(
-        tiny.model(),
+        own.pop("model", None) or tiny.model(),
         Long2ShortDPOConfig(**args | changes),
         train_dataset=Dataset.from_list(pairs() if rows is None else rows),
         processing_class=tiny.tiny_tokenizer(),
@@ -101,9 +102,13 @@ def test_the_loss_is_dpos_on_these_tokens(tmp_path):
     assert found == pytest.approx(torch.stack(losses).mean().item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("loss_type", ["sigmoid", "sigmoid_norm", "ipo"])
+LOSS_TYPES = ["sigmoid", "sigmoid_norm", "ipo", "hinge", "exo_pair", "robust", "nca_pair", "apo_zero"]
+
+
+@pytest.mark.parametrize("loss_type", LOSS_TYPES)
 def test_the_margin_grows(loss_type, tmp_path):
-    one = trainer(tmp_path, loss_type=[loss_type])
+    smoothing = {"label_smoothing": 0.1} if loss_type in ("robust", "exo_pair") else {}
+    one = trainer(tmp_path, loss_type=[loss_type], **smoothing)
     one.train()
     margins = logged(one, "rewards/margins")
     assert margins[-1] > margins[0] + 0.05
@@ -127,6 +132,29 @@ def test_with_peft(tmp_path):
     one.train()
     assert logged(one, "rewards/margins")[-1] > 0.05
     assert torch.equal(one.model.get_base_model().model.embed_tokens.weight, before)
+
+
+def test_the_reference_of_adapters_is_the_model_as_it_was_given(tmp_path):
+    from peft import LoraConfig, get_peft_model
+
+    def with_adapter(make):
+        torch.manual_seed(0)
+        model = make(tiny.model(), LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM"))
+        for name, value in model.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(value, std=0.3)
+        return model
+
+    def inject(model, config):
+        model.add_adapter(config)
+        return model
+
+    for name, make in (("peft", get_peft_model), ("transformers", inject)):
+        one = trainer(tmp_path / name, model=with_adapter(make))
+        one.train()
+        # Nothing has been learned in the first update: both log-ratios are 0.
+        assert logged(one, "loss")[0] == pytest.approx(math.log(2), abs=1e-5), name
+        assert logged(one, "rewards/margins")[-1] > 0.02, name
 
 
 def test_with_images(tmp_path):
