@@ -2,11 +2,36 @@
 
 from typing import Any
 
+import torch
 from trl import GRPOTrainer
 
 from k15_plugins.generation.segments import Segment, SegmentRequest, generate_with_transformers
 from k15_plugins.generation.vllm_server import generate_with_vllm_server
 from k15_plugins.generation.vllm_steps import generate_with_vllm_in_steps
+
+
+def prepare_vllm(model: Any, args: Any) -> None:
+    """Make sure that TRL can give a model to vLLM; to be called before the trainer is built.
+
+    Args:
+        model: as TRL's trainers take it: a name, a folder, or a model.
+        args: a `GRPOConfig`.
+
+    Raises:
+        ValueError: if vLLM has no place to read the model from.
+        ImportError: if vLLM is not installed.
+    """
+    if not args.use_vllm:
+        return
+    if not isinstance(model, str) and not model.name_or_path:
+        raise ValueError(
+            "use_vllm=True reads the model from a folder or from the Hub, and this one was built in memory; save it "
+            "with save_pretrained and load it from there."
+        )
+    if not torch.accelerator.is_available():
+        from k15_plugins.generation.vllm_on_cpu import use_vllm_on_cpu
+
+        use_vllm_on_cpu(torch.float32 if isinstance(model, str) else model.dtype)
 
 
 def generate_segments(trainer: Any, request: SegmentRequest) -> list[Segment]:

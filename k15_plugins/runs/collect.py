@@ -9,6 +9,7 @@ from accelerate import PartialState
 from datasets import Dataset
 from trl import GRPOTrainer
 
+from k15_plugins.generation.engines import prepare_vllm
 from k15_plugins.generation.sampling import sample_to_files
 from k15_plugins.generation.trl_generation import TrlGeneration
 from k15_plugins.runs import folder
@@ -51,6 +52,7 @@ def collect(
     set_up_devices()
     args = build(config["trainer"]["args"], output_dir=str(run_dir / folder.CHECKPOINTS), seed=config["seed"])
     reward_func = build(next(iter(config["reward"].values())))
+    prepare_vllm(model, args)
     trainer = GRPOTrainer(
         model=model, reward_funcs=reward_func, args=args, train_dataset=problems, processing_class=tokenizer
     )

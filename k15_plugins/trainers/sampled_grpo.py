@@ -12,6 +12,7 @@ from torch.utils.data import IterableDataset as TorchIterableDataset
 from transformers.trainer_utils import rotate_checkpoints
 from trl import GRPOTrainer
 
+from k15_plugins.generation.engines import prepare_vllm
 from k15_plugins.sampling import ProblemSampler, UniformSampler
 from k15_plugins.trainers.checkpoint import (
     begin_checkpoint,
@@ -76,7 +77,7 @@ class SampledGRPOTrainer(GRPOTrainer):
         final_reward_threshold: float = 0.5,
         **kwargs: Any,
     ):
-        _prepare_vllm(*args, **kwargs)
+        _prepare(*args, **kwargs)
         super().__init__(*args, **kwargs)
         if self.args.save_only_model and self.args.save_strategy != "no":
             raise ValueError("save_only_model=True leaves checkpoints that cannot be resumed from; leave it out.")
@@ -353,9 +354,6 @@ class SampledGRPOTrainer(GRPOTrainer):
         self._load_state_dict(state)
 
 
-def _prepare_vllm(model: Any, reward_funcs: Any = None, args: Any = None, *_: Any, **__: Any) -> None:
-    """Where there is no accelerator, let TRL build vLLM for the CPU, in the model's data type."""
-    if args is not None and args.use_vllm and not torch.accelerator.is_available():
-        from k15_plugins.generation.vllm_on_cpu import use_vllm_on_cpu
-
-        use_vllm_on_cpu(getattr(model, "dtype", torch.float32))
+def _prepare(model: Any, reward_funcs: Any = None, args: Any = None, *_: Any, **__: Any) -> None:
+    if args is not None:
+        prepare_vllm(model, args)
