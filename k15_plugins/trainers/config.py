@@ -325,6 +325,11 @@ class MirrorDescentConfig(GRPOConfig):
                     f"{name}={getattr(self, name)!r} is out of range; {cures.get(name, 'take 0 or more')}."
                 )
         self.repetition_rule()
+        if self.rollout_pause_share is not None and self.use_vllm and self.vllm_mode == "server":
+            raise ValueError(
+                f"rollout_pause_share={self.rollout_pause_share} needs an engine that is driven step by step, which a "
+                "server is not; set rollout_budget_tokens instead, or vllm_mode='colocate'."
+            )
         if self.max_refills > 0 and self.has_partial_rollouts:
             raise ValueError(
                 f"max_refills={self.max_refills} would wait for whole new groups, which partial rollouts avoid; "

@@ -160,6 +160,20 @@ def kill_launcher(launcher: subprocess.Popen) -> None:
 
 
 def test_a_run_killed_at_random_moments_goes_on_as_if_nothing_had_happened(whole, tmp_path):
+    kill_and_go_on(COMMAND, whole, tmp_path)
+
+
+def test_so_does_one_with_rollouts_under_way(tmp_path):
+    trained = [word for word in COMMAND if word != "model=untrained"]
+    command = (*trained, "+trainer.args.rollout_budget_tokens=16", "+trainer.args.rollout_pool_groups=8")
+    done = run(tmp_path, *command, "hydra.run.dir=whole")
+    assert done.returncode == 0, done.stderr
+    rollouts = recorded(tmp_path / "whole", "rollouts.jsonl")
+    assert any(len(each["segments"]) > 1 for each in rollouts)
+    kill_and_go_on(command, tmp_path / "whole", tmp_path)
+
+
+def kill_and_go_on(command, whole, tmp_path):
     folder = tmp_path / "run"
     early, late = sorted(random.SystemRandom().sample(range(8), 2))
     kills = [kill_launcher, kill_job]
@@ -172,7 +186,7 @@ def test_a_run_killed_at_random_moments_goes_on_as_if_nothing_had_happened(whole
     ]
     print(f"killed after steps {early} and {late} by {[kill.__name__ for kill in kills]}")
     for number, (is_time, kill) in enumerate(moments):
-        process = start(tmp_path, *COMMAND, "hydra.run.dir=run" if number == 0 else "resume=run")
+        process = start(tmp_path, *command, "hydra.run.dir=run" if number == 0 else "resume=run")
         end = time.monotonic() + 200
         # Before its config is written, there is no run that could go on.
         while not (folder / "config.yaml").exists() or not is_time():
@@ -184,7 +198,7 @@ def test_a_run_killed_at_random_moments_goes_on_as_if_nothing_had_happened(whole
         kill(process)
     # What a kill in the middle of a save leaves.
     begin_checkpoint(folder / "checkpoints" / "checkpoint-99")
-    done = run(tmp_path, *COMMAND, "resume=run")
+    done = run(tmp_path, *command, "resume=run")
     assert done.returncode == 0, done.stderr
     assert recorded(folder, "rollouts.jsonl") == recorded(whole, "rollouts.jsonl")
     # The sum of the end is missing where the end of a complete training was.

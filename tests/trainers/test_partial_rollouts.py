@@ -219,6 +219,10 @@ def test_resuming_is_bit_equal_with_trajectories_in_the_buffer(tmp_path, step):
         ({"rollout_budget_tokens": 4, "rollout_pool_groups": 3}, "rollout_pool_groups=3 is below the 4 groups"),
         ({"repetition_penalty_weight": 1.0}, "repetition_penalty_weight=1.0 needs a rule for repetitions"),
         ({"repetition_max_period": 2, "repetition_min_period": 3}, "1 <= min_period <= max_period"),
+        (
+            {"rollout_pause_share": 0.5, "use_vllm": True, "vllm_mode": "server"},
+            "which a server is not; set rollout_b",
+        ),
         ({"importance_weight_cap": 2.0}, "gives them only with the rollout and repetition options"),
     ],
 )
