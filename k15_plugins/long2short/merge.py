@@ -6,7 +6,6 @@ torch alone would take more memory than the merge.
 
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,6 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm.auto import tqdm
+
+from k15_plugins.long2short.half_folder import half_folder
 
 _PIECE = 2**21  # elements
 _KEPT = (
@@ -121,29 +122,6 @@ def check_request(
     if output.exists() and any(output.iterdir()):
         raise ValueError(f"output_dir={output} is not empty; give a new folder.")
     return weights
-
-
-class half_folder:
-    """A folder beside the wanted one, which takes its place when all has gone well.
-
-    Args:
-        output (`Path`): The wanted folder.
-    """
-
-    def __init__(self, output: Path) -> None:
-        self.output = output
-        self.half = output.with_name(f".{output.name}.half")
-
-    def __enter__(self) -> Path:
-        shutil.rmtree(self.half, ignore_errors=True)  # of a merge that was killed
-        self.half.mkdir(parents=True)
-        return self.half
-
-    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
-        if error is None:
-            os.replace(self.half, self.output)
-        else:
-            shutil.rmtree(self.half)
 
 
 def read_layout(folder: Path) -> dict[str, Tensor]:

@@ -6,6 +6,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from k15_plugins.long2short.half_folder import half_folder
+
 _SAME = (
     "peft_type",
     "base_model_name_or_path",
@@ -55,8 +57,6 @@ def merge_adapters(folders: Sequence[Path], output: Path, weights: Sequence[floa
     # Adapters are small, and torch knows their types.
     import torch
     from safetensors.torch import load_file, save_file
-
-    from k15_plugins.long2short.merge import half_folder
 
     configs = [json.loads((folder / "adapter_config.json").read_text()) for folder in folders]
     _check(configs, folders)

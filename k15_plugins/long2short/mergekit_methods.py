@@ -5,7 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from k15_plugins.long2short.merge import check_request, half_folder
+from k15_plugins.long2short.half_folder import half_folder
+from k15_plugins.long2short.merge import check_request
 
 # Their weights are not those of an average: they multiply what each model adds to the base model.
 _ADD_TO_THE_BASE = (
