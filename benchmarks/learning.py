@@ -53,6 +53,8 @@ ARMS = {
     "no_reset": [*KIMI, "+trainer.args.reset_optimizer=false"],
     "tau_0.03": [*KIMI, "trainer.args.tau=0.03"],
     "tau_3": [*KIMI, "trainer.args.tau=3"],
+    # A response of the mean length takes two iterations.
+    "partial": [*KIMI, "+trainer.args.rollout_budget_tokens=24"],
 }
 FIGURES = {
     "kimi_rl": ("The whole recipe: accuracy, then the length penalty", ["kimi_rl", "no_length_penalty"]),
@@ -76,6 +78,10 @@ FIGURES = {
     "tau": (
         "The relative-entropy term: tau 0.3 (mirror_descent), 0.03 and 3",
         ["mirror_descent", "tau_0.03", "tau_3"],
+    ),
+    "partial_rollouts": (
+        "Partial rollouts, 24 tokens a trajectory and iteration, against whole ones",
+        ["mirror_descent", "partial"],
     ),
 }
 
@@ -148,6 +154,8 @@ def write_figure(figure: str, seeds: list[int]) -> None:
         )
     if figure == "kimi_rl":
         rows += ["", *seed_table(runs["kimi_rl"], seeds)]
+    if figure == "partial_rollouts":
+        rows += ["", *fill_table(runs["partial"])]
     rows += ["", f"![{title}]({figure}.png)", "", "The arms, as commands:", ""]
     rows += [f"- `{arm}`: `python recipes/run.py {' '.join(ARMS[arm])} seed=...`" for arm in arms]
     (RESULTS / f"{figure}.md").write_text("\n".join(rows) + "\n")
@@ -166,6 +174,21 @@ def seed_table(runs: list[list[Line]], seeds: list[int]) -> list[str]:
                  for place in (0, 3, 4, 5)]  # fmt: skip
         rows.append(f"| {seed} | {' | '.join(cells)} |")
     return rows
+
+
+def fill_table(runs: list[list[Line]]) -> list[str]:
+    """Write how much of its batch an iteration of partial rollouts trains on: only groups that are finished count."""
+    fills = np.array([curve(lines, "rollouts/batch_fill")[1] for lines in runs])
+    parts = np.array_split(np.arange(fills.shape[1]), 4)
+    names = [f"{part[0] + 1}-{part[-1] + 1}" for part in parts]
+    return [
+        "Share of its batch that `partial` trains on, mean over the seeds; the other arm always has all of it, so at "
+        "the same iteration it has been trained on more rollouts:",
+        "",
+        f"| iterations | {' | '.join(names)} | all |",
+        f"|---|{'---|' * (len(parts) + 1)}",
+        f"| batch fill | {' | '.join(f'{fills[:, part].mean():.2f}' for part in parts)} | {fills.mean():.2f} |",
+    ]
 
 
 def _mean(values: list[float]) -> str:
