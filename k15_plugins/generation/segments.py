@@ -17,8 +17,8 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 
 from k15_plugins.rollouts.repetition import RepetitionDetector, RepetitionRule
 
-# Contexts up to here are padded to one batch. A padded prefill holds a mask of T x T for each row, 16 MB here and 17 GB
-# at 128k, and each row costs as much as the longest.
+# Contexts up to here are padded to one batch. A padded prefill holds a mask of T x T for each row, 16 MB here and
+# 17 GB at 128k, and each row costs as much as the longest.
 _SHORT_CONTEXT_TOKENS = 4096
 # Longer ones that differ are read in pieces, so that the mask is piece x T.
 _PREFILL_PIECE_TOKENS = 512

@@ -1,6 +1,5 @@
 """Kimi k1.5's reinforcement learning as a trainer: `GRPOTrainer` with the mirror-descent objective (paper 2.3)."""
 
-import warnings
 from functools import partial
 from statistics import pstdev
 from typing import Any
@@ -20,12 +19,14 @@ from k15_plugins.objective import (
 )
 from k15_plugins.rollouts import Group, RolloutBudget, Trajectory, repeated_period
 from k15_plugins.trainers.config import MirrorDescentConfig
+from k15_plugins.trainers.dropout import silence_dropout_attributes
 from k15_plugins.trainers.fill import fill_up, mask_of_last_tokens
 from k15_plugins.trainers.iteration_warmup import IterationWarmup
 from k15_plugins.trainers.padding import logps_of_rows_cut_to_their_tokens
 from k15_plugins.trainers.partial_rollouts import PartialRollouts
 from k15_plugins.trainers.refill import replace_groups
 from k15_plugins.trainers.sampled_grpo import SampledGRPOTrainer
+from k15_plugins.trainers.sampler_gap import sampler_gap, warn_of_sampler_gap
 
 # What TRL's log-probability function takes beside the tokens; absent for text.
 _FORWARD_KEYS = (
@@ -83,7 +84,7 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         super().__init__(model, reward_funcs, args, **kwargs)
         self._group_accuracies: list[float] = []
         if self.args.disable_dropout:
-            _silence_dropout_attributes(self.model)
+            silence_dropout_attributes(self.model)
         if self.args.length_penalty_weight > 0:
             self._add_reward("length_reward", self.args.length_penalty_weight)
         if self.args.repetition_penalty_weight > 0:
@@ -324,27 +325,18 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             metrics["k15/refilled_groups"].append((dead_before_G.sum() - dead_G.sum()).item())
 
     def _log_sampler_gap(self, output: dict[str, Any]) -> None:
-        gap_BT = (output["old_per_token_logps"] - output["sampling_per_token_logps"]).abs()
-        known_BT = _loss_mask(output).bool() & ~gap_BT.isnan()
+        gap_BT, known_BT = sampler_gap(output, _loss_mask(output))
         # Older segments differ because the policy has moved on; only the current one tells of the engine.
         current_BT = known_BT
         if self.rollouts is not None:
             current_BT = known_BT & self._mask_of_current_segments(output["completion_mask"]).bool()
-            old = gap_BT[known_BT & ~current_BT]
-            self._log_mean("k15/old_segments_logp_gap_mean", old)
+            self._log_mean("k15/old_segments_logp_gap_mean", gap_BT[known_BT & ~current_BT])
         gaps = gap_BT[current_BT]
         largest = gaps.max() if gaps.numel() else gaps.sum()
-        self._metrics["train"]["k15/sampler_logp_gap_max"].append(gather(largest).max().item())
+        metrics = self._metrics["train"]
+        metrics["k15/sampler_logp_gap_max"].append(gather(largest).max().item())
         self._log_mean("k15/sampler_logp_gap_mean", gaps)
-        mean = self._metrics["train"]["k15/sampler_logp_gap_mean"][-1]
-        if mean > self.args.sampler_gap_bound:
-            warnings.warn(
-                f"the sampler's log-probabilities differ from the trainer's by {mean:.3g} nats in the mean, more than "
-                f"sampler_gap_bound={self.args.sampler_gap_bound}; the usual causes are weights that did not reach "
-                "the engine (tied embeddings, adapters), an engine in another data type, and top_p, top_k, min_p or "
-                "repetition_penalty, which the trainer's log-probabilities do not know.",
-                stacklevel=2,
-            )
+        warn_of_sampler_gap(metrics["k15/sampler_logp_gap_mean"][-1], self.args.sampler_gap_bound)
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> tuple:
         logps = partial(super()._get_per_token_logps_and_entropies, model)
@@ -426,17 +418,6 @@ def _is_in_group_of_equals(rewards_N: Tensor, num_generations: int) -> Tensor:
     lowest_G1 = rewards_GK.nan_to_num(nan=torch.inf).min(dim=1, keepdim=True).values
     highest_G1 = rewards_GK.nan_to_num(nan=-torch.inf).max(dim=1, keepdim=True).values
     return (lowest_G1 >= highest_G1).expand_as(rewards_GK).reshape(-1)
-
-
-def _silence_dropout_attributes(model: torch.nn.Module) -> None:
-    """Set dropout rates that are plain attributes, as the attention of Llama and Qwen has them, to 0.
-
-    TRL's `disable_dropout` reaches only `nn.Dropout` modules.
-    """
-    for module in model.modules():
-        for name, value in list(vars(module).items()):
-            if name.endswith(("dropout", "pdrop", "layerdrop")) and isinstance(value, float):
-                setattr(module, name, 0.0)
 
 
 def _comes_after_the_gather(prompts: list, **_: Any) -> list[float]:
