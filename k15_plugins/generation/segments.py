@@ -17,6 +17,12 @@ from transformers import LogitsProcessor, LogitsProcessorList, StoppingCriteria,
 
 from k15_plugins.rollouts.repetition import RepetitionDetector, RepetitionRule
 
+# Contexts up to here are padded to one batch. A padded prefill holds a mask of T x T for each row (16 MB here, 17 GB
+# at 128k), and each row costs as much as the longest.
+_SHORT_CONTEXT_TOKENS = 4096
+# Longer ones that differ are read in pieces, so that the mask is piece x T.
+_PREFILL_PIECE_TOKENS = 512
+
 
 class Segment(NamedTuple):
     """What was added to a response.
@@ -134,17 +140,55 @@ def generate_with_transformers(
         single_turn: `GRPOTrainer._generate_single_turn` of it.
         request: what is wanted.
     """
+    lengths = [len(ids) for ids in contexts(request)]
+    # Processes that share the weights have to call the model equally often; a pause looks at all responses together.
+    is_whole = trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled or request.pause_after is not None
+    if is_whole or request.images is not None or request.multimodal_fields:
+        return _generate_batch(trainer, single_turn, request)
+    segments: dict[int, Segment] = {}
+    for places in batches_of_similar_lengths(lengths):
+        part = request._replace(
+            prompt_ids=[request.prompt_ids[place] for place in places],
+            started=[request.started[place] for place in places],
+            allowances=[request.allowances[place] for place in places],
+            must_end=[request.must_end[place] for place in places],
+        )
+        segments.update(zip(places, _generate_batch(trainer, single_turn, part), strict=True))
+    return [segments[place] for place in range(len(lengths))]
+
+
+def batches_of_similar_lengths(lengths: Sequence[int]) -> list[list[int]]:
+    """Split contexts into batches in which none is padded to more than twice its length, short ones aside.
+
+    Args:
+        lengths: tokens of each context.
+
+    Returns:
+        the places of the contexts of each batch, in their order; the shortest contexts come first.
+    """
+    batches: dict[int, list[int]] = {}
+    for place, length in enumerate(lengths):
+        doublings = max(0, (length - 1) // _SHORT_CONTEXT_TOKENS).bit_length()
+        batches.setdefault(doublings, []).append(place)
+    return [batches[doublings] for doublings in sorted(batches)]
+
+
+def _generate_batch(trainer: Any, single_turn: Callable[..., Any], request: SegmentRequest) -> list[Segment]:
     progress = Progress(request, trainer.eos_token_ids, trainer.accelerator.device)
     stop = _Stop(progress, trainer.temperature)
     model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
     config = trainer.generation_config
     longest, config.max_new_tokens = config.max_new_tokens, max(request.allowances)
-    extras = {
+    started = contexts(request)
+    extras: dict[str, Any] = {
         "stopping_criteria": StoppingCriteriaList([stop]),
         "logits_processor": LogitsProcessorList([_KeepLogProbs(stop)]),
     }
+    lengths_before = {len(ids) for ids in started}
+    if len(lengths_before) > 1 and max(lengths_before) > _SHORT_CONTEXT_TOKENS and not request.multimodal_fields:
+        extras["prefill_chunk_size"] = _PREFILL_PIECE_TOKENS
     with _generate_takes(model, extras):
-        ids, _ = single_turn(contexts(request), request.images, _extended(request), 1)
+        ids, _ = single_turn(started, request.images, _extended(request), 1)
     config.max_new_tokens = longest
     lengths = progress.lengths_B.tolist()
     logps_BT = torch.stack(stop.logps, dim=1).cpu()

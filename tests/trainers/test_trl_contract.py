@@ -42,7 +42,7 @@ ATTRIBUTES = [
     "num_iterations", "max_completion_length", "beta", "aux_loss_enabled", "is_deepspeed_enabled", "accelerator",
     "train_dataset", "current_gradient_accumulation_steps", "shuffle_dataset", "router_aux_loss_coef",
     "generation_config", "rollout_func", "num_generations_eval", "_tr_loss", "_total_loss_scalar",
-    "_globalstep_last_logged",
+    "_globalstep_last_logged", "is_fsdp_enabled",
 ]  # fmt: skip
 CONFIG_FIELDS = [
     "steps_per_generation", "generation_batch_size", "num_iterations", "num_generations", "scale_rewards", "beta",
