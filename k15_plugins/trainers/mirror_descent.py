@@ -1,6 +1,7 @@
 """Kimi k1.5's reinforcement learning as a trainer: `GRPOTrainer` with the mirror-descent objective (paper 2.3)."""
 
 import warnings
+from functools import partial
 from statistics import pstdev
 from typing import Any
 
@@ -21,6 +22,7 @@ from k15_plugins.rollouts import Group, RolloutBudget, Trajectory, repeated_peri
 from k15_plugins.trainers.config import MirrorDescentConfig
 from k15_plugins.trainers.fill import fill_up, mask_of_last_tokens
 from k15_plugins.trainers.iteration_warmup import IterationWarmup
+from k15_plugins.trainers.padding import logps_of_rows_cut_to_their_tokens
 from k15_plugins.trainers.partial_rollouts import PartialRollouts
 from k15_plugins.trainers.refill import replace_groups
 from k15_plugins.trainers.sampled_grpo import SampledGRPOTrainer
@@ -343,6 +345,10 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
                 "repetition_penalty, which the trainer's log-probabilities do not know.",
                 stacklevel=2,
             )
+
+    def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> tuple:
+        logps = partial(super()._get_per_token_logps_and_entropies, model)
+        return logps_of_rows_cut_to_their_tokens(logps, *args, **kwargs)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         args = self.args
