@@ -34,6 +34,12 @@ def set_up_devices() -> None:
         _allow_fsdp_on_cpu()
 
 
+def leave_processes() -> None:
+    """Leave the group of processes, if there is one; threads of gloo that live until the very end may abort a rank."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def wants_fsdp() -> bool:
     """Return whether the environment asks for FSDP."""
     return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"

@@ -61,6 +61,10 @@ def _run(run_dir: Path) -> int:
         raise
     if is_first_rank():
         folder.finish(run_dir, "finished")
+    # Here, because all else in this file goes without torch.
+    from k15_plugins.runs.devices import leave_processes
+
+    leave_processes()
     return 0
 
 

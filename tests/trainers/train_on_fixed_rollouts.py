@@ -12,7 +12,7 @@ import tiny
 from transformers import TrainerCallback
 
 from k15_plugins import PrioritizedSampler
-from k15_plugins.runs.devices import set_up_devices
+from k15_plugins.runs.devices import leave_processes, set_up_devices
 
 
 def fixed_rollouts(prompts, trainer):
@@ -71,6 +71,7 @@ def main(folder: str, processes: int, checkpoint: str | None = None) -> None:
     }
     with open(f"{folder}/rank{trainer.accelerator.process_index}.json", "w") as file:
         json.dump(result, file)
+    leave_processes()
 
 
 if __name__ == "__main__":

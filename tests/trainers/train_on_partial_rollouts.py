@@ -12,7 +12,7 @@ from train_on_fixed_rollouts import Listener
 
 from k15_plugins import PrioritizedSampler
 from k15_plugins.generation.segments import Segment
-from k15_plugins.runs.devices import set_up_devices
+from k15_plugins.runs.devices import leave_processes, set_up_devices
 from k15_plugins.trainers import partial_rollouts
 
 
@@ -65,6 +65,7 @@ def main(folder: str, processes: int) -> None:
     }
     with open(f"{folder}/rank{trainer.accelerator.process_index}.json", "w") as file:
         json.dump(result, file)
+    leave_processes()
 
 
 if __name__ == "__main__":
