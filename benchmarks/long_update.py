@@ -141,15 +141,10 @@ def measured(arm: str, vocabulary: int, tokens: int) -> dict[str, float]:
     return found
 
 
-def line_through(points: list[dict[str, float]]) -> tuple[float, float, float]:
-    """Fit a straight line to memory by tokens, least squares.
-
-    Returns:
-        its bytes a token, its MB at no tokens, and the largest distance of a point from it, as a share of the point.
-    """
+def slopes_bytes(points: list[dict[str, float]]) -> list[float]:
+    """Return by how many bytes a token memory grows from each length to the next."""
     tokens, own_mb = (np.array([point[name] for point in points]) for name in ("tokens", "own_mb"))
-    slope, start = np.polyfit(tokens, own_mb, 1)
-    return float(slope * 2**20), float(start), float(np.abs((slope * tokens + start) / own_mb - 1).max())
+    return [float(slope) for slope in np.diff(own_mb) * 2**20 / np.diff(tokens)]
 
 
 def quadratic_share(points: list[dict[str, float]]) -> list[float]:
@@ -194,17 +189,22 @@ def write_page(found: dict[str, list[dict[str, float]]]) -> None:
                 f"| {vocabulary:,} | {point['tokens']:,} | {point['raw_mb']:,.0f} | {point['state_mb']:.0f} | "
                 f"{point['own_mb']:,.0f} | {point['seconds']:,.0f} | {share:.0%} |"
             )
-    fits = [line_through(points) for points in (small, large)]
-    difference_mb = max(abs(one["own_mb"] - other["own_mb"]) for one, other in zip(small, large, strict=True))
+    slopes = [", ".join(f"{slope:,.0f}" for slope in slopes_bytes(points)) for points in (small, large)]
+    above_mb = [large_one["raw_mb"] - small_one["raw_mb"] for small_one, large_one in zip(small, large, strict=True)]
     tile = found[TRLS_TILE][0]
     ours_there = next(point for point in large if point["tokens"] == tile["tokens"])
     last = found[TRLS][-1]
     lines += [
         "",
-        f"- Memory grows along a straight line: {fits[0][0]:,.0f} bytes a token with 128 entries, {fits[1][0]:,.0f} "
-        f"with 32,768. No point is further from its line than {max(fit[2] for fit in fits):.0%} of its value.",
-        f"- 256 times as many entries change what is held beside the state by {difference_mb:,.0f} MB at most, at "
-        "any of the four lengths.",
+        f"- From each length to the next, memory grows by {slopes[0]} bytes a token with 128 entries, and by "
+        f"{slopes[1]} with 32,768. The first step of the latter is smaller since at the shortest length the peak is "
+        "not in a layer but in the head, whose tile has one size at any length.",
+        f"- With 32,768 entries the peak is {', '.join(f'{mb:,.0f}' for mb in above_mb)} MB above that with 128, at "
+        "the four lengths; weights, gradients and Adam account for up to "
+        f"{large[0]['state_mb'] - small[0]['state_mb']:.0f} MB of this. Not all of them are there at the peak (Adam "
+        "begins anew in each iteration), so *without state* takes off somewhat too much with the large vocabulary. "
+        "Nothing in it grows with entries times tokens: the logits alone would be "
+        f"{4 * max(LENGTHS) * max(VOCABULARIES) / 2**30:.0f} GB at {max(LENGTHS):,} tokens.",
         "- A large vocabulary costs time: all of its entries are computed for each token.",
         "- Time does not grow in a straight line: attention compares each token with all before it. The last column "
         "is the share of b T^2 in a fit of a T + b T^2 to the seconds.",
