@@ -84,8 +84,9 @@ def test_a_greedy_rollout_in_segments_equals_the_rollout_in_one_piece(tmp_path, 
 
 
 def test_segments_have_the_log_probabilities_of_the_whole_response(tmp_path, model):
-    trainer, listener = trained(tmp_path, model, learning_rate=0.0, rollout_budget_tokens=3, max_steps=12)
-    assert max(len(each["segments"]) for each in listener.rollouts) > 3
+    in_flight = {"rollout_budget_tokens": 5, "rollout_pool_groups": 10, "max_steps": 16}
+    trainer, listener = trained(tmp_path, model, learning_rate=0.0, **in_flight)
+    assert max(len(each["segments"]) for each in listener.rollouts) > 1
     assert max(tiny.logs(trainer, "k15/sampler_logp_gap_max")) <= 1e-5
     assert max(tiny.logs(trainer, "k15/old_segments_logp_gap_mean")) <= 1e-5
 
