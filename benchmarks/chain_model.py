@@ -80,7 +80,7 @@ def save_chain_model(folder: Any, successors: Successors) -> PreTrainedTokenizer
             num_attention_heads=2,
             num_key_value_heads=1,
             head_dim=32,  # the smallest that vLLM takes
-            max_position_embeddings=1024,
+            max_position_embeddings=4096,
             tie_word_embeddings=False,
             bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id,

@@ -1,6 +1,6 @@
 """Record how long real answers are: `python benchmarks/record_lengths.py`, in an environment with vLLM and SmolLM2.
 
-SmolLM2-135M-Instruct answers 64 varied prompts four times each, at temperature 1 and with at most 512 tokens. Writes
+SmolLM2-135M-Instruct answers 64 varied prompts four times each, at temperature 1 and with at most 2,048 tokens. Writes
 `benchmarks/data/smollm2_lengths.json`, which `rollout_throughput.py` and `vllm_generation.py` replay.
 """
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 DATA = Path(__file__).parent / "data" / "smollm2_lengths.json"
 ANSWERS = 4
-LONGEST_TOKENS = 512
+LONGEST_TOKENS = 2048
 REASONING_GYM = [
     "basic_arithmetic",
     "chain_sum",
@@ -80,7 +80,7 @@ def main() -> None:
         model, tokenizer = smollm2()
         model.to(torch.bfloat16).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        engine = LLM(folder, dtype="bfloat16", enforce_eager=True, max_model_len=2048, max_num_seqs=64)
+        engine = LLM(folder, dtype="bfloat16", enforce_eager=True, max_model_len=4096, max_num_seqs=64)
     asked = prompts()
     texts = [
         tokenizer.apply_chat_template([{"role": "user", "content": text}], tokenize=False, add_generation_prompt=True)

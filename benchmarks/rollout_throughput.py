@@ -30,11 +30,12 @@ DATA = Path(__file__).parent / "data" / "smollm2_lengths.json"
 GROUPS = 8
 ANSWERS = 4
 UPDATES = 2
-LONGEST_TOKENS = 512
+LONGEST_TOKENS = {"sampled": 512, "replayed": 2048}
 MEANS_TOKENS = [8, 12, 18, 27, 40, 60, 120, 360]
+BUDGET = 8  # part of the longest response that a trajectory may get in an iteration
 MODES: dict[str, dict[str, Any]] = {
     "synchronous": {},
-    "budget": {"rollout_budget_tokens": 64},
+    "budget": {},
     "pause": {"rollout_pause_share": 0.5, "rollout_pool_groups": 2 * GROUPS},
 }
 # First and last iteration measured. Before, the oldest rollouts of the partial modes come to be as old as they get.
@@ -135,7 +136,7 @@ def trained(engine: str, lengths: str, mode: str, iterations: int, record: Any, 
         "per_device_train_batch_size": GROUPS * ANSWERS // UPDATES,
         "updates_per_iteration": UPDATES,
         "num_generations": ANSWERS,
-        "max_completion_length": LONGEST_TOKENS,
+        "max_completion_length": LONGEST_TOKENS[lengths],
         "max_steps": UPDATES * iterations,
         "learning_rate": 0.0,
         "model_init_kwargs": {"dtype": "float32"},
@@ -149,7 +150,13 @@ def trained(engine: str, lengths: str, mode: str, iterations: int, record: Any, 
         "seed": 1,
     }
     if engine == "vllm":
-        settings |= {"use_vllm": True, "vllm_mode": "colocate", "vllm_max_model_length": 640}
+        settings |= {
+            "use_vllm": True,
+            "vllm_mode": "colocate",
+            "vllm_max_model_length": LONGEST_TOKENS[lengths] + 128,
+        }
+    if mode == "budget":
+        settings["rollout_budget_tokens"] = LONGEST_TOKENS[lengths] // BUDGET
     before = set(os.environ)
     single_turn = record.timed(GRPOTrainer._generate_single_turn)
     with tempfile.TemporaryDirectory() as folder, patch.object(GRPOTrainer, "_generate_single_turn", single_turn):
@@ -247,15 +254,16 @@ def write_table(results: Results, rounds: int) -> None:
     lines = [
         "# Partial against synchronous rollouts",
         "",
-        f"A tiny Llama (1 layer, width {chain_model.WIDTH}, float32) whose weights fix how long responses are, at "
-        f"most {LONGEST_TOKENS} tokens. It is so small that an engine's step costs nearly the same for any batch, as "
-        f"it does on a GPU. `sampled`: geometric lengths, with a mean of {', '.join(map(str, MEANS_TOKENS))} tokens "
-        f"that depends on the prompt. `replayed`: {len(recorded)} recorded lengths of SmolLM2-135M-Instruct (median "
-        f"{np.median(recorded):.0f}, mean {np.mean(recorded):.0f}, "
-        f"{np.mean(np.array(recorded) > LONGEST_TOKENS):.0%} cut off), each prompt with the four of its own.",
+        f"A tiny Llama (1 layer, width {chain_model.WIDTH}, float32) whose weights fix how long responses are. It is so "
+        "small that an engine's step costs nearly the same for any batch, as it does on a GPU. `sampled`: geometric "
+        f"lengths, at most {LONGEST_TOKENS['sampled']} tokens, with a mean of {', '.join(map(str, MEANS_TOKENS))} that "
+        f"depends on the prompt. `replayed`: {len(recorded)} recorded lengths of SmolLM2-135M-Instruct, at most "
+        f"{LONGEST_TOKENS['replayed']} tokens (median {np.median(recorded):.0f}, mean {np.mean(recorded):.0f}, "
+        f"{np.mean(np.array(recorded) > LONGEST_TOKENS['replayed']):.0%} cut off), each prompt with the four of its own.",
         "",
         f"An iteration is {GROUPS} problems x {ANSWERS} rollouts and {UPDATES} updates with a learning rate of 0, so "
-        "that lengths and rewards stay the same in all modes. `budget`: 64 tokens a trajectory and iteration. "
+        f"that lengths and rewards stay the same in all modes. `budget`: a {BUDGET}th of the longest response for each "
+        "trajectory and iteration. "
         f"`pause`: {2 * GROUPS} problems in flight, and the others pause as soon as half of the trajectories have "
         "ended. Tokens a second are those of the engine alone, weight sync included. Iterations an hour count the "
         "updates as well; a batch that is only partly filled counts as that part of an iteration. Processor time of "
