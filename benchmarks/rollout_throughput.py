@@ -254,8 +254,8 @@ def write_table(results: Results, rounds: int) -> None:
     lines = [
         "# Partial against synchronous rollouts",
         "",
-        f"A tiny Llama (1 layer, width {chain_model.WIDTH}, float32) whose weights fix how long responses are. It is "
-        "so small that an engine's step costs nearly the same for any batch, as it does on a GPU. `sampled`: geometric "
+        f"A tiny Llama (1 layer, width {chain_model.WIDTH}, float32) whose weights fix how long responses are. It "
+        "is so small that a step of an engine costs nearly the same for any batch, as on a GPU. `sampled`: geometric "
         f"lengths, at most {LONGEST_TOKENS['sampled']} tokens, with a mean of {', '.join(map(str, MEANS_TOKENS))} "
         f"that depends on the prompt. `replayed`: {len(recorded)} recorded lengths of SmolLM2-135M-Instruct, at most "
         f"{LONGEST_TOKENS['replayed']} tokens (median {np.median(recorded):.0f}, mean {np.mean(recorded):.0f}, "
@@ -263,8 +263,8 @@ def write_table(results: Results, rounds: int) -> None:
         "own.",
         "",
         f"An iteration is {GROUPS} problems x {ANSWERS} rollouts and {UPDATES} updates with a learning rate of 0, so "
-        "that lengths and rewards stay the same in all modes. `budget`: for each trajectory and iteration, the longest "
-        f"response divided by {BUDGET}. "
+        "that lengths and rewards stay the same in all modes. `budget`: for each trajectory and iteration, the "
+        f"longest response divided by {BUDGET}. "
         f"`pause`: {2 * GROUPS} problems in flight, and the others pause as soon as half of the trajectories have "
         "ended. Tokens a second are those of the engine alone, weight sync included. Iterations an hour count the "
         "updates as well; a batch that is only partly filled counts as that part of an iteration. Processor time of "

@@ -13,11 +13,13 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
+from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from k15_plugins.runs import folder, keys
 from k15_plugins.runs.launch import Backend, hold_lifeline, start_job
+from k15_plugins.runs.megatron import MegatronBackend, check_stage
 
 CONF = "k15_plugins.conf"
 REFUSED = 2
@@ -148,7 +150,12 @@ def prepare(composed: DictConfig) -> tuple[dict[str, Any], Backend]:
     keys.check_nodes({"reward": {}, "backend": config["backend"]})
     if not isinstance(config["seed"], int) or config["seed"] < 0:
         raise ValueError(f"seed={config['seed']} is not a seed; give a whole number, 0 or more.")
-    return config, Backend(**{key: value for key, value in config["backend"].items() if key != "_target_"})
+    backend = get_object(config["backend"]["_target_"])(
+        **{key: value for key, value in config["backend"].items() if key != "_target_"}
+    )
+    if isinstance(backend, MegatronBackend):
+        check_stage(config)
+    return config, backend
 
 
 def metric(name: str | None, status: dict[str, Any]) -> float:

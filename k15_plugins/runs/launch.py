@@ -32,6 +32,11 @@ class Backend:
         if not isinstance(self.processes, int) or self.processes < 1:
             raise ValueError(f"backend.processes={self.processes!r} is not a number of processes; take 1 or more.")
 
+    @property
+    def trainer_processes(self) -> int:
+        """Processes that run the trainer."""
+        return self.processes
+
 
 def start_job(run_dir: Path, backend: Backend, held: int) -> int:
     """Run the job of a folder as a child process, its output on this terminal, and wait for it.
@@ -51,8 +56,8 @@ def start_job(run_dir: Path, backend: Backend, held: int) -> int:
         KeyboardInterrupt: After the job has ended, if it was interrupted from here.
     """
     command = [sys.executable, "-m"]
-    if backend.processes > 1:
-        command += ["k15_plugins.runs.ranks", "--standalone", f"--nproc_per_node={backend.processes}", "-m"]
+    if backend.trainer_processes > 1:
+        command += ["k15_plugins.runs.ranks", "--standalone", f"--nproc_per_node={backend.trainer_processes}", "-m"]
     command += ["k15_plugins.runs.job", str(run_dir)]
     threads = max(1, (os.cpu_count() or 1) // backend.processes)
     # Some of reasoning-gym's tasks depend on the hashes of strings, and all ranks must see the same problems.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_object
-from transformers import PrinterCallback, ProgressCallback, set_seed
+from transformers import AutoTokenizer, PrinterCallback, ProgressCallback, set_seed
 from transformers.utils import logging
 
 from k15_plugins.report.history import METRICS
@@ -16,6 +16,7 @@ from k15_plugins.runs import folder
 from k15_plugins.runs.build import build
 from k15_plugins.runs.devices import RefuseUnsharded, set_up_devices, wants_fsdp
 from k15_plugins.runs.launch import is_first_rank
+from k15_plugins.runs.megatron import MegatronBackend, model_folder
 from k15_plugins.trainers.checkpoint import check_checkpoint, checkpoints_in, is_half
 
 
@@ -76,9 +77,18 @@ def build_trainer(config: dict[str, Any], run_dir: Path) -> Any:
     args = build(config["trainer"]["args"], output_dir=str(run_dir / folder.CHECKPOINTS), seed=config["seed"])
     set_seed(config["seed"])
     problems = build(config["task"])
-    model, tokenizer = build(config["model"])
+    trainer_node = {key: value for key, value in config["trainer"].items() if key != "args"}
+    backend = build(config["backend"])
+    given: dict[str, Any] = {}
+    if isinstance(backend, MegatronBackend):
+        trainer_node["_target_"] = "k15_plugins.trainers.megatron.MegatronMirrorDescentTrainer"
+        model = model_folder(config["model"], run_dir)
+        tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
+        given["engine"] = backend.engine_settings()
+    else:
+        model, tokenizer = build(config["model"])
     trainer = build(
-        {key: value for key, value in config["trainer"].items() if key != "args"},
+        trainer_node,
         model=model,
         args=args,
         reward_funcs=[build(node) for node in config["reward"].values()],
@@ -87,6 +97,7 @@ def build_trainer(config: dict[str, Any], run_dir: Path) -> Any:
         processing_class=tokenizer,
         callbacks=[RunRecorder(run_dir)],
         sampler=build_sampler(config["sampler"], problems.train["level"], config["seed"]),
+        **given,
     )
     if wants_fsdp():
         trainer.add_callback(RefuseUnsharded())

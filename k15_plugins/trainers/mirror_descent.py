@@ -13,9 +13,7 @@ from k15_plugins.length_penalty import length_penalty_is_on, length_reward
 from k15_plugins.objective import (
     baseline,
     keep_after_drop,
-    mirror_descent_loss,
     rest_advantages,
-    truncated_importance_weights,
 )
 from k15_plugins.rollouts import Group, RolloutBudget, Trajectory, repeated_period
 from k15_plugins.trainers.config import MirrorDescentConfig
@@ -27,6 +25,7 @@ from k15_plugins.trainers.partial_rollouts import PartialRollouts
 from k15_plugins.trainers.refill import replace_groups
 from k15_plugins.trainers.sampled_grpo import SampledGRPOTrainer
 from k15_plugins.trainers.sampler_gap import sampler_gap, warn_of_sampler_gap
+from k15_plugins.update_loss import UpdateLoss
 
 # What TRL's log-probability function takes beside the tokens; absent for text.
 _FORWARD_KEYS = (
@@ -160,7 +159,7 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         if not self.model.training:
             return super()._generate_and_score_completions(inputs)
         if self.args.reset_optimizer:
-            self.optimizer.state.clear()
+            self._reset_optimizer()
         self._group_accuracies = []
         try:
             output = super()._generate_and_score_completions(inputs)
@@ -188,6 +187,9 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         # Rows that only fill the batch are no groups; a batch is either filled or refilled.
         self._log_groups(dead_before, self._dead_groups(output) if self.args.max_refills > 0 else dead_before)
         return output
+
+    def _reset_optimizer(self) -> None:
+        self.optimizer.state.clear()
 
     def _draw_rows(self, num_local_rows: int) -> list[dict[str, Any]]:
         if self.rollouts is None:
@@ -343,8 +345,7 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         return logps_of_rows_cut_to_their_tokens(logps, *args, **kwargs)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        args = self.args
-        completion_ids, mask_BT = inputs["completion_ids"], _loss_mask(inputs)
+        completion_ids = inputs["completion_ids"]
         logps_BT, entropies_BT, aux_loss = self._get_per_token_logps_and_entropies(
             model,
             torch.cat([inputs["prompt_ids"], completion_ids], dim=1),
@@ -354,45 +355,49 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             compute_aux_loss=self.aux_loss_enabled,
             **{key: inputs.get(key) for key in _FORWARD_KEYS},
         )
-        # TRL leaves them out where one update spans the whole iteration: then pi_theta is pi_ref itself.
-        ref_logps_BT = inputs.get("old_per_token_logps", logps_BT.detach())
-        weights_BT = None
-        if args.importance_weight_cap is not None:
-            weights_BT = truncated_importance_weights(
-                ref_logps_BT, inputs["sampling_per_token_logps"], mask_BT, args.importance_weight_cap
-            )
-        parts = mirror_descent_loss(
-            logps_BT,
-            ref_logps_BT,
-            mask_BT,
-            inputs["advantages"],
-            0.0 if args.positives_only else args.tau,
+        columns = self._loss_columns(inputs)
+        loss, figures = self._update_loss()(logps_BT, entropies_BT, columns)
+        if aux_loss is not None:
+            loss = loss + self.router_aux_loss_coef * aux_loss
+        self._log_loss(figures, columns)
+        # TRL declares that its losses are already scaled for gradient accumulation.
+        return loss / self.current_gradient_accumulation_steps if self.model.training else loss
+
+    def _update_loss(self) -> UpdateLoss:
+        args = self.args
+        return UpdateLoss(
+            tau=0.0 if args.positives_only else args.tau,
             penalty_level=args.penalty_level,
             length_normalization=args.length_normalization,
             max_length_tokens=self.max_completion_length,
             log_ratio_interval=args.log_ratio_interval,
-            importance_weights_BT=weights_BT,
+            importance_weight_cap=args.importance_weight_cap,
+            beta=self.beta,
         )
-        keep_B = inputs.get("keep", torch.ones_like(parts.rho_B))
-        # The mean over the real rows of the whole iteration, however these are spread over its micro-batches.
-        fill_share = inputs.get("fill_share", 1.0)
-        loss = (parts.loss_B * keep_B).mean() / fill_share
-        if self.beta != 0.0:
-            drift_BT = inputs["ref_per_token_logps"] - logps_BT
-            kl_B = ((drift_BT.exp() - drift_BT - 1) * mask_BT).sum(dim=1)
-            loss = loss + self.beta * (kl_B * keep_B).mean() / fill_share
-            self._log_mean("kl", kl_B.detach())
-        if aux_loss is not None:
-            loss = loss + self.router_aux_loss_coef * aux_loss
-        self._log_loss(parts, keep_B)
-        self._log_mean("entropy", entropies_BT[mask_BT.bool()].detach())
-        # TRL declares that its losses are already scaled for gradient accumulation.
-        return loss / self.current_gradient_accumulation_steps if self.model.training else loss
 
-    def _log_loss(self, parts: Any, keep_B: Tensor) -> None:
-        policy, penalty = ((part.detach() * keep_B).abs() for part in (parts.policy_B, parts.penalty_B))
-        sums = gather(torch.stack([policy.sum(), penalty.sum()]).unsqueeze(0)).sum(dim=0)
-        rho_N = gather(parts.rho_B)[gather(keep_B) > 0]
+    def _loss_columns(self, inputs: dict[str, Any]) -> dict[str, Tensor]:
+        """Return what the loss of a micro-batch needs beside log-probabilities; see `UpdateLoss`."""
+        advantages_B = inputs["advantages"]
+        keep_B = inputs.get("keep", torch.ones_like(advantages_B))
+        # The mean over the real rows of the whole iteration, however these are spread over its micro-batches.
+        weight_B = keep_B / (len(keep_B) * inputs.get("fill_share", 1.0))
+        columns = {"mask": _loss_mask(inputs), "advantages": advantages_B, "weight": weight_B}
+        # TRL leaves log pi_ref out where one update spans the whole iteration: then pi_theta is pi_ref itself.
+        for name, key in (
+            ("ref_logps", "old_per_token_logps"),
+            ("sampler_logps", "sampling_per_token_logps"),
+            ("start_logps", "ref_per_token_logps"),
+        ):
+            if inputs.get(key) is not None:
+                columns[name] = inputs[key]
+        return columns
+
+    def _log_loss(self, figures: dict[str, Tensor], columns: dict[str, Tensor]) -> None:
+        """Log figures of rows: of those in the loss, and of tokens in the loss."""
+        keep_B = (columns["weight"] > 0).to(figures["policy"].dtype)
+        policy, penalty = ((figures[name] * keep_B).abs().sum() for name in ("policy", "penalty"))
+        sums = gather(torch.stack([policy, penalty]).unsqueeze(0)).sum(dim=0)
+        rho_N = gather(figures["rho"])[gather(keep_B) > 0]
         metrics = self._metrics["train" if self.model.training else "eval"]
         metrics["k15/penalty_share"].append((sums[1] / sums.sum().clamp(min=1e-12)).item())
         if rho_N.numel() > 0:
@@ -400,6 +405,10 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             metrics["k15/rho_std"].append(rho_N.std(correction=0).item())
             metrics["k15/rho_abs_mean"].append(rho_N.abs().mean().item())
             metrics["k15/rho_abs_max"].append(rho_N.abs().max().item())
+        if "kl" in figures:
+            self._log_mean("kl", figures["kl"])
+        totals = gather(torch.stack([figures["entropy"].sum(), columns["mask"].sum()]).unsqueeze(0)).sum(dim=0)
+        metrics["entropy"].append((totals[0] / totals[1].clamp(min=1)).item())
 
     def _log_mean(self, name: str, values: Tensor) -> None:
         totals = gather(torch.stack([values.sum(), values.new_tensor(values.numel())]).unsqueeze(0)).sum(dim=0)

@@ -1,0 +1,132 @@
+"""A Megatron model from the config of a transformers model: this rank's chunks of it."""
+
+from dataclasses import fields
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from megatron.core import parallel_state
+from megatron.core.models.gpt import GPTModel
+from megatron.core.models.gpt.gpt_layer_specs import (
+    get_gpt_layer_local_spec,
+    get_gpt_layer_with_transformer_engine_spec,
+)
+from megatron.core.transformer import TransformerConfig
+from megatron.core.transformer.moe import moe_utils
+from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
+
+from k15_plugins.megatron.attention import CausalAttention, RMSNorm
+from k15_plugins.megatron.families import transformer_settings
+from k15_plugins.megatron.layout import MegatronLayout
+
+
+def has_transformer_engine() -> bool:
+    """Return whether Transformer Engine is installed."""
+    return find_spec("transformer_engine") is not None
+
+
+def transformer_config(model_config: Any, layout: MegatronLayout, dtype: torch.dtype, **settings: Any) -> Any:
+    """Return Megatron's config of a model.
+
+    Args:
+        model_config: a `transformers.PretrainedConfig` that has passed `check_family`.
+        layout: how it is laid out.
+        dtype: of the weights.
+        **settings: of Megatron's `TransformerConfig`, such as `recompute_granularity`; they win.
+    """
+    fused = has_transformer_engine()
+    known = {each.name for each in fields(TransformerConfig)}
+    ours = transformer_settings(model_config) | {
+        "activation_func": torch.nn.functional.silu,
+        "tensor_model_parallel_size": layout.tensor_parallel,
+        "pipeline_model_parallel_size": layout.pipeline_parallel,
+        "virtual_pipeline_model_parallel_size": layout.virtual_pipeline if layout.virtual_pipeline > 1 else None,
+        "expert_model_parallel_size": layout.expert_parallel,
+        "expert_tensor_parallel_size": 1,
+        "sequence_parallel": layout.sequence_parallel,
+        "params_dtype": dtype,
+        "pipeline_dtype": dtype,
+        "bf16": dtype == torch.bfloat16,
+        # Micro-batches are as long as their longest row.
+        "variable_seq_lengths": layout.pipeline_parallel > 1,
+        # In an interleaved pipeline of two stages both neighbours are the same rank, and a batch of sends and receives
+        # takes one for the other.
+        "overlap_p2p_comm": layout.virtual_pipeline > 1,
+        "batch_p2p_comm": layout.virtual_pipeline == 1,
+        "use_cpu_initialization": not torch.cuda.is_available(),
+        "attention_softmax_in_fp32": True,
+        # Kernels of Apex and Transformer Engine.
+        "gradient_accumulation_fusion": False,
+        "persist_layer_norm": False,
+        "masked_softmax_fusion": False,
+        "bias_activation_fusion": fused,
+        "bias_dropout_fusion": fused,
+        "apply_rope_fusion": fused,
+        "moe_grouped_gemm": fused and "num_moe_experts" in transformer_settings(model_config),
+    }
+    # The default dispatcher is refused with variable lengths, of dense models too.
+    ours.setdefault("moe_token_dispatcher_type", "alltoall")
+    for name in settings:
+        if name not in known:
+            raise ValueError(f"backend.settings.{name} is no field of Megatron's TransformerConfig; leave it out.")
+    return TransformerConfig(**ours | settings)
+
+
+def build_chunks(model_config: Any, config: Any) -> list[GPTModel]:
+    """Build this rank's chunks of the model, with weights that are yet to be loaded.
+
+    Args:
+        model_config: a `transformers.PretrainedConfig`.
+        config: its `TransformerConfig`.
+
+    Returns:
+        one chunk, or as many as a stage has in an interleaved pipeline.
+    """
+    if not hasattr(moe_utils, "te_general_gemm"):
+        # 0.16.1 names it in the router without having imported it where Transformer Engine is missing.
+        moe_utils.te_general_gemm = None
+    virtual = config.virtual_pipeline_model_parallel_size
+    return [
+        GPTModel(
+            config=config,
+            transformer_layer_spec=_layer_spec(config, stage),
+            vocab_size=padded_vocab_size(model_config, config.tensor_model_parallel_size),
+            max_sequence_length=model_config.max_position_embeddings,
+            pre_process=parallel_state.is_pipeline_first_stage(ignore_virtual=False, vp_stage=stage),
+            post_process=parallel_state.is_pipeline_last_stage(ignore_virtual=False, vp_stage=stage),
+            share_embeddings_and_output_weights=model_config.tie_word_embeddings,
+            position_embedding_type="rope",
+            rotary_base=model_config.rope_parameters["rope_theta"],
+            vp_stage=stage,
+        )
+        for stage in (range(virtual) if virtual else [None])
+    ]
+
+
+def padded_vocab_size(model_config: Any, ranks: int) -> int:
+    """Return the entries of the vocabulary, rounded up to a multiple of the ranks that share it.
+
+    Args:
+        model_config: a `transformers.PretrainedConfig`.
+        ranks: of tensor parallelism.
+    """
+    return -(-model_config.vocab_size // ranks) * ranks
+
+
+def _layer_spec(config: Any, stage: int | None) -> Any:
+    options = {
+        "num_experts": config.num_moe_experts,
+        "moe_grouped_gemm": config.moe_grouped_gemm,
+        "qk_layernorm": config.qk_layernorm,
+    }
+    if has_transformer_engine():
+        return get_gpt_layer_with_transformer_engine_spec(**options)
+    layer = get_gpt_layer_local_spec(**options, normalization="RMSNorm")
+    layer.submodules.input_layernorm = RMSNorm
+    layer.submodules.pre_mlp_layernorm = RMSNorm
+    attention = layer.submodules.self_attention.submodules
+    attention.core_attention = CausalAttention
+    if config.qk_layernorm:
+        attention.q_layernorm = attention.k_layernorm = RMSNorm
+    number = get_num_layers_to_build(config, vp_stage=stage)
+    return TransformerBlockSubmodules(layer_specs=[layer] * number, layer_norm=RMSNorm)

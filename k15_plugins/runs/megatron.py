@@ -1,0 +1,122 @@
+"""`backend=megatron` in a run: its node of the config, and what else of the config goes with it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from k15_plugins.megatron.layout import MegatronLayout
+from k15_plugins.megatron.settings import EngineSettings
+from k15_plugins.runs.launch import Backend
+
+_TRAINER = "k15_plugins.trainers.mirror_descent.MirrorDescentTrainer"
+_STAGE = "k15_plugins.runs.stages.reinforce"
+
+
+@dataclass(frozen=True)
+class MegatronBackend(Backend):
+    """How a job is started whose model is trained by Megatron-core.
+
+    Args:
+        processes (`int`): Ranks of Megatron's job on this machine; the trainer is one process beside them.
+        environment (`dict[str, str]`): Environment variables of the trainer and of the ranks.
+        tensor_parallel (`int`): See `MegatronLayout`.
+        pipeline_parallel (`int`): See `MegatronLayout`.
+        virtual_pipeline (`int`): See `MegatronLayout`.
+        expert_parallel (`int`): See `MegatronLayout`.
+        sequence_parallel (`bool`): See `MegatronLayout`.
+        dtype (`str`): See `EngineSettings`.
+        distributed_optimizer (`bool`): See `EngineSettings`.
+        max_tokens_per_micro_batch (`int`): See `EngineSettings`.
+        settings (`dict`): Fields of Megatron's `TransformerConfig`.
+
+    Raises:
+        ValueError: If the sizes do not go together.
+    """
+
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    virtual_pipeline: int = 1
+    expert_parallel: int = 1
+    sequence_parallel: bool = False
+    dtype: str = "float32"
+    distributed_optimizer: bool = True
+    max_tokens_per_micro_batch: int = 8192
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"backend.dtype={self.dtype} is not a type of weights; take float32 or bfloat16.")
+        self.engine_settings()
+
+    @property
+    def trainer_processes(self) -> int:
+        """The trainer runs once."""
+        return 1
+
+    def engine_settings(self) -> EngineSettings:
+        """Return what the engine is told; the trainer adds what its own arguments say."""
+        layout = MegatronLayout(
+            processes=self.processes,
+            tensor_parallel=self.tensor_parallel,
+            pipeline_parallel=self.pipeline_parallel,
+            virtual_pipeline=self.virtual_pipeline,
+            expert_parallel=self.expert_parallel,
+            sequence_parallel=self.sequence_parallel,
+        )
+        return EngineSettings(
+            layout=layout,
+            dtype=self.dtype,
+            distributed_optimizer=self.distributed_optimizer,
+            max_tokens_per_micro_batch=self.max_tokens_per_micro_batch,
+            transformer=self.settings,
+        )
+
+
+def check_stage(config: dict[str, Any]) -> None:
+    """Refuse what Megatron does not train; to be called when the config is composed.
+
+    Args:
+        config (`dict[str, Any]`): The resolved config.
+
+    Raises:
+        ValueError: If the run is no reinforcement learning, or its trainer is another one.
+    """
+    stage, trainer = config["stage"]["_target_"], config["trainer"]["_target_"]
+    if stage != _STAGE:
+        raise ValueError(
+            "backend=megatron trains by reinforcement learning, and this recipe's stage is "
+            f"{stage.rpartition('.')[2]} (SFT and DPO are trained by TRL itself); take backend=accelerate."
+        )
+    if trainer != _TRAINER:
+        raise ValueError(
+            f"backend=megatron trains with trainer=mirror_descent, and this recipe has {trainer}; take that, or "
+            "backend=accelerate."
+        )
+
+
+def model_folder(node: dict[str, Any], run_dir: Path) -> str:
+    """Return a folder, or a name on the Hub, from which the ranks of the engine can read the model.
+
+    Args:
+        node (`dict[str, Any]`): Of the `model` group.
+        run_dir (`Path`): The run's folder; takes a model that stands in no folder yet.
+
+    Raises:
+        ValueError: If adapters are to be trained.
+    """
+    from k15_plugins.runs import models
+    from k15_plugins.runs.build import build
+
+    if node.get("lora") is not None:
+        raise ValueError(
+            "model.lora: backend=megatron trains whole models; set model.lora=null, or take another backend."
+        )
+    if node["_target_"] == "k15_plugins.runs.models.hub":
+        return node["name"]
+    if node["_target_"] == "k15_plugins.runs.models.tiny" and (models.TINY / "model.safetensors").exists():
+        return str(models.TINY)
+    folder = run_dir / "start"
+    for each in build(node):
+        each.save_pretrained(folder)
+    return str(folder)
