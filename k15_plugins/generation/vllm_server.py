@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import requests
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 
 from k15_plugins.generation.segments import Segment, SegmentRequest, contexts
 from k15_plugins.rollouts.repetition import first_repetition
@@ -36,7 +36,13 @@ def generate_with_vllm_server(trainer: Any, single_turn: Callable[..., Any], req
     generation, rule = trainer.vllm_generation, request.repetition
     patience_seconds = trainer.args.server_patience_seconds
     longest, own = generation.max_completion_length, generation.generation_kwargs
-    generation.max_completion_length = max(request.allowances)
+    # The main process asks for all, with one limit, and TRL shares the answers out in equal parts.
+    shares = gather_object([(len(request.allowances), max(request.allowances))])
+    generation.max_completion_length = max(most for _, most in shares)
+    spare = max(number for number, _ in shares) - len(request.allowances)
+    prompt_ids = contexts(request)
+    prompt_ids += prompt_ids[:1] * spare
+    images = None if request.images is None else [*request.images, *request.images[:1] * spare]
     if rule is not None:
         detection = {
             "max_pattern_size": rule.max_period,
@@ -50,16 +56,19 @@ def generate_with_vllm_server(trainer: Any, single_turn: Callable[..., Any], req
             watch.run(generation.sync_weights)
             trainer._last_loaded_step = trainer.state.global_step
         with watch.over_generate():
-            ids, logps = single_turn(contexts(request), request.images, request.multimodal_fields, 1)
+            ids, logps = single_turn(prompt_ids, images, request.multimodal_fields, 1)
     finally:
         generation.max_completion_length, generation.generation_kwargs = longest, own
     if not ids:
         raise ServerLost(watch.reason)
     segments = []
-    for row, logps_T, started_T, allowance in zip(ids, logps, request.started, request.allowances, strict=True):
+    own_number = len(request.allowances)
+    for row, logps_T, started_T, allowance in zip(
+        ids[:own_number], logps[:own_number], request.started, request.allowances, strict=True
+    ):
         length = min(len(row), allowance)
         if rule is not None:
-            stop = first_repetition([*started_T, *row], rule)
+            stop = first_repetition([*started_T, *row], rule, after=len(started_T))
             length = length if stop is None else min(length, stop - len(started_T))
         segments.append(Segment(list(row[:length]), list(logps_T[:length])))
     return segments
