@@ -28,22 +28,25 @@ class RolloutBudget:
     pause_share: float | None = None
     max_segments: int | None = None
 
-    def allowance(self, trajectory: Trajectory) -> int:
-        """Return how many tokens a trajectory may get in this iteration.
+    def allowance(self, trajectory: Trajectory, iteration: int) -> int:
+        """Return how many tokens a trajectory may get in one go.
 
         Args:
             trajectory: unfinished.
+            iteration: the current one.
         """
         left = self.max_tokens - trajectory.num_tokens
-        return left if self.tokens is None or self.is_last_segment(trajectory) else min(left, self.tokens)
+        return left if self.tokens is None or self.is_last_segment(trajectory, iteration) else min(left, self.tokens)
 
-    def is_last_segment(self, trajectory: Trajectory) -> bool:
+    def is_last_segment(self, trajectory: Trajectory, iteration: int) -> bool:
         """Tell whether a trajectory must end in this iteration.
 
         Args:
             trajectory: unfinished.
+            iteration: the current one, in which it may have got tokens already.
         """
-        return self.max_segments is not None and len(trajectory.segments) >= self.max_segments - 1
+        earlier = sum(written != iteration for written, _ in trajectory.segments)
+        return self.max_segments is not None and earlier >= self.max_segments - 1
 
     def pause_after(self, num_trajectories: int) -> int | None:
         """Return after how many ended trajectories the others pause, or None if they do not.

@@ -97,13 +97,14 @@ class PartialRollouts:
         prompt_ids, images, multimodal_fields = self.trainer._tokenize_prompts(
             [_prompt_with_images(rows[problem]) for problem in problems]
         )
+        iteration = self.trainer.iteration
         return SegmentRequest(
             prompt_ids=prompt_ids,
             started=[trajectory.ids_T for trajectory in trajectories],
             images=images,
             multimodal_fields=multimodal_fields,
-            allowances=[self.budget.allowance(trajectory) for trajectory in trajectories],
-            must_end=[self.budget.is_last_segment(trajectory) for trajectory in trajectories],
+            allowances=[self.budget.allowance(trajectory, iteration) for trajectory in trajectories],
+            must_end=[self.budget.is_last_segment(trajectory, iteration) for trajectory in trajectories],
             pause_after=self.budget.pause_after(len(trajectories)),
             repetition=self.repetition,
         )

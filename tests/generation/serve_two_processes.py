@@ -1,4 +1,4 @@
-"""A job for `test_server_processes.py`: what each process is given when their shares differ, TRL's own code between."""
+"""A job for `test_server_processes.py`: what each process is given when their shares differ, by TRL's own code."""
 
 import json
 import sys

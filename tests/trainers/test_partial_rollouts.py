@@ -138,6 +138,12 @@ def test_the_cap_on_segments_lets_a_trajectory_end(tmp_path):
     assert any(each["segments"][-1][1] > 2 for each in listener.rollouts)
 
 
+def test_another_round_of_an_iteration_is_not_the_last_one(tmp_path):
+    trainer, listener = trained(tmp_path, rollout_budget_tokens=2, max_rollout_segments=2, max_steps=16)
+    assert tiny.logs(trainer, "rollouts/rounds")[0] > 1
+    assert any(len(each["segments"]) == 2 for each in listener.rollouts)
+
+
 def test_the_others_pause_when_the_wanted_share_has_ended(tmp_path):
     trainer, listener = trained(
         tmp_path, rollout_pause_share=0.25, rollout_pool_groups=6, max_completion_length=64, max_steps=16
