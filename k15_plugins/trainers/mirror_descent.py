@@ -229,8 +229,25 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
         super()._load_state_dict(state)
-        if self.rollouts is not None:
-            self.rollouts.load_state_dict(state["partial_rollouts"])
+        saved = state["partial_rollouts"]  # None without any of the options then
+        if self.rollouts is not None and saved is not None:
+            self.rollouts.load_state_dict(saved)
+        elif saved is not None and saved["buffer"]["problems"]:
+            raise ValueError(
+                f"the checkpoint holds {len(saved['buffer']['problems'])} groups of rollouts that are not trained on "
+                "yet, and the training has no option for them; set rollout_budget_tokens, rollout_pause_share or "
+                "repetition_max_period."
+            )
+
+    def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Train as `SampledGRPOTrainer.train`; the rollouts of a training before this one are not gone on with.
+
+        Args:
+            resume_from_checkpoint: as `SampledGRPOTrainer.train`.
+            **kwargs: the same.
+        """
+        self.rollouts = self._build_rollouts()
+        return super().train(resume_from_checkpoint, **kwargs)
 
     def _dead_groups(self, output: dict[str, Any]) -> Tensor:
         """Tell of each group of all processes whether it is dead, 0 or 1."""

@@ -210,6 +210,40 @@ def test_resuming_is_bit_equal_with_trajectories_in_the_buffer(tmp_path, step):
     assert (ours["logps"] == theirs["logps"]).all()
 
 
+SAVE = {"save_strategy": "steps", "save_steps": 2, "max_steps": 2}
+
+
+def test_waiting_rollouts_are_not_dropped_by_a_training_without_the_options(tmp_path):
+    trainer, _ = trained(tmp_path, rollout_budget_tokens=3, rollout_pool_groups=8, **SAVE)
+    assert trainer.rollouts.buffer.groups
+    plain, _ = build(tmp_path, max_steps=4)
+    with pytest.raises(
+        ValueError, match=r"holds \d groups of rollouts that are not trained on yet.*; set rollout_bud"
+    ):
+        plain.train(resume_from_checkpoint=True)
+    # Without the budget, the rule for repetitions alone lets them go on.
+    again, listener = build(tmp_path, repetition_max_period=4, max_steps=4)
+    again.train(resume_from_checkpoint=True)
+    assert any(each["segments"][0][0] == 0 for each in listener.rollouts)
+
+
+def test_a_training_without_the_options_goes_on_with_them(tmp_path):
+    trained(tmp_path, **SAVE)
+    again, listener = build(tmp_path, rollout_budget_tokens=3, max_steps=6)
+    again.train(resume_from_checkpoint=True)
+    assert len(listener.iterations) == 2
+
+
+def test_a_second_training_begins_without_rollouts(tmp_path):
+    trainer, listener = trained(tmp_path, repetition_max_period=4, max_steps=2)
+    trainer.train()
+    assert len(listener.iterations) == 2
+    trainer, listener = trained(tmp_path, rollout_budget_tokens=3, max_steps=6)
+    trainer.train()
+    for each in listener.rollouts:
+        assert [iteration for iteration, _ in each["segments"]] == sorted({i for i, _ in each["segments"]})
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
