@@ -1,5 +1,6 @@
 """Kimi k1.5's reinforcement learning as a trainer: `GRPOTrainer` with the mirror-descent objective (paper 2.3)."""
 
+import warnings
 from functools import partial
 from statistics import pstdev
 from typing import Any
@@ -182,8 +183,14 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             if most == 0:
                 break
             self._refill = refill
-            spare = super()._generate_and_score_completions(inputs[: most * self.num_generations])
-            self._refill = 0
+            try:
+                spare = super()._generate_and_score_completions(inputs[: most * self.num_generations])
+            except ServerLost as lost:
+                # The batch is whole without it. The next iteration saves, and ends the training.
+                warnings.warn(f"{lost}; dead groups of this iteration stay.", stacklevel=2)
+                break
+            finally:
+                self._refill = 0
             output = replace_groups(output, spare, dead, self.num_generations, self._tokenizer.pad_token_id)
         # Rows that only fill the batch are no groups; a batch is either filled or refilled.
         self._log_groups(dead_before, self._dead_groups(output) if self.args.max_refills > 0 else dead_before)
@@ -374,7 +381,8 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         # TRL leaves them out where one update spans the whole iteration: then pi_theta is pi_ref itself.
         ref_logps_BT = inputs.get("old_per_token_logps", logps_BT.detach())
         weights_BT = None
-        if args.importance_weight_cap is not None:
+        # Evaluation goes without them: its responses come from an engine that tells no log-probabilities.
+        if args.importance_weight_cap is not None and "sampling_per_token_logps" in inputs:
             weights_BT = truncated_importance_weights(
                 ref_logps_BT, inputs["sampling_per_token_logps"], mask_BT, args.importance_weight_cap
             )
@@ -398,7 +406,7 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             drift_BT = inputs["ref_per_token_logps"] - logps_BT
             kl_B = ((drift_BT.exp() - drift_BT - 1) * mask_BT).sum(dim=1)
             loss = loss + self.beta * (kl_B * keep_B).mean() / fill_share
-            self._log_mean("kl", kl_B.detach())
+            self._log_mean("kl", kl_B[inputs["completion_mask"].any(dim=1)].detach())
         if aux_loss is not None:
             loss = loss + self.router_aux_loss_coef * aux_loss
         self._log_loss(parts, keep_B)

@@ -6,7 +6,10 @@ import torch
 from transformers import TrainerCallback
 
 from k15_plugins import PrioritizedSampler
+from k15_plugins.generation.segments import Segment
+from k15_plugins.generation.vllm_server import ServerLost
 from k15_plugins.objective import mirror_descent_loss
+from k15_plugins.trainers import partial_rollouts
 from k15_plugins.trainers.fill import mask_of_last_tokens
 
 GREEDY = {"do_sample": False, "temperature": None}
@@ -208,6 +211,47 @@ def test_resuming_is_bit_equal_with_trajectories_in_the_buffer(tmp_path, step):
     assert ours["segments"] == theirs["segments"]
     assert (ours["ids"] == theirs["ids"]).all()
     assert (ours["logps"] == theirs["logps"]).all()
+
+
+def test_a_response_that_breaks_off_after_a_padding_token_is_cut_off(tmp_path, monkeypatch):
+    padding = tiny.tiny_tokenizer().pad_token_id
+
+    def segments(trainer, request):
+        return [Segment([9] + [padding] * (tokens - 1), [-1.0] * tokens) for tokens in request.allowances]
+
+    monkeypatch.setattr(partial_rollouts, "generate_segments", segments)
+    _, listener = trained(tmp_path, rollout_budget_tokens=16, max_steps=2)
+    assert {(each["stop"], each["truncated"], each["reward"]) for each in listener.rollouts} == {("length", True, 0)}
+
+
+def test_evaluation_goes_without_importance_weights(tmp_path):
+    evaluation = {"eval_strategy": "steps", "eval_steps": 2, "eval_dataset": tiny.problems(4)}
+    trainer, _ = trained(tmp_path, rollout_budget_tokens=3, importance_weight_cap=2.0, max_steps=4, **evaluation)
+    assert len(tiny.logs(trainer, "eval_loss")) == 2
+
+
+def test_a_server_lost_while_dead_groups_are_replaced_loses_no_rollout(tmp_path, monkeypatch):
+    engine, losses = partial_rollouts.generate_segments, []
+
+    def segments(trainer, request):
+        if trainer._refill or losses:
+            losses.append(trainer.iteration)
+            raise ServerLost("the server is gone")
+        return engine(trainer, request)
+
+    monkeypatch.setattr(partial_rollouts, "generate_segments", segments)
+    trainer, listener = build(tmp_path, repetition_max_period=3, max_refills=2, max_steps=6)
+    with (
+        pytest.warns(UserWarning, match="the server is gone; dead groups of this iteration stay"),
+        pytest.raises(RuntimeError, match=r"the server is gone; .* was saved to .*: start the server and resume"),
+    ):
+        trainer.train()
+    assert losses == [len(listener.iterations) - 1, len(listener.iterations)]
+    monkeypatch.setattr(partial_rollouts, "generate_segments", engine)
+    again, rest = build(tmp_path, repetition_max_period=3, max_refills=2, max_steps=6)
+    again.train(resume_from_checkpoint=True)
+    assert again.state.global_step == 6
+    assert {each["iteration"] for each in listener.rollouts + rest.rollouts} == {0, 1, 2}
 
 
 SAVE = {"save_strategy": "steps", "save_steps": 2, "max_steps": 2}
