@@ -1,5 +1,6 @@
 """How far a trajectory may go in one iteration, and why it ended (paper 2.6)."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -54,7 +55,9 @@ class RolloutBudget:
         Args:
             num_trajectories: those that are generated together.
         """
-        return None if self.pause_share is None else max(1, int(self.pause_share * num_trajectories))
+        if self.pause_share is None:
+            return None
+        return max(1, math.ceil(round(self.pause_share * num_trajectories, 9)))  # 0.07 * 100 is a little above 7
 
 
 def stop_reason(

@@ -97,14 +97,19 @@ class PartialRollouts:
         prompt_ids, images, multimodal_fields = self.trainer._tokenize_prompts(
             [_prompt_with_images(rows[problem]) for problem in problems]
         )
-        iteration = self.trainer.iteration
+        iteration, longest = self.trainer.iteration, self.budget.max_tokens
+        allowances = [self.budget.allowance(trajectory, iteration) for trajectory in trajectories]
         return SegmentRequest(
             prompt_ids=prompt_ids,
             started=[trajectory.ids_T for trajectory in trajectories],
             images=images,
             multimodal_fields=multimodal_fields,
-            allowances=[self.budget.allowance(trajectory, iteration) for trajectory in trajectories],
+            allowances=allowances,
             must_end=[self.budget.is_last_segment(trajectory, iteration) for trajectory in trajectories],
+            ends_at_allowance=[
+                trajectory.num_tokens + allowance == longest
+                for trajectory, allowance in zip(trajectories, allowances, strict=True)
+            ],
             pause_after=self.budget.pause_after(len(trajectories)),
             repetition=self.repetition,
         )

@@ -62,6 +62,7 @@ def main(folder: str) -> None:
         multimodal_fields={},
         allowances=allowances,
         must_end=[False] * len(allowances),
+        ends_at_allowance=[False] * len(allowances),
         pause_after=None,
         repetition=None,
     )

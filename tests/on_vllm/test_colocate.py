@@ -100,6 +100,7 @@ def request(trainer, number, allowance, **changes):
         "multimodal_fields": {},
         "allowances": [allowance] * number,
         "must_end": [False] * number,
+        "ends_at_allowance": [False] * number,
         "pause_after": None,
         "repetition": None,
     }

@@ -169,7 +169,8 @@ def test_budget():
     assert not RolloutBudget(100, max_segments=4).is_last_segment(long, 2)
     assert RolloutBudget(100, max_segments=3).is_last_segment(long, 2)
     assert RolloutBudget(100).pause_after(8) is None
-    assert [RolloutBudget(100, pause_share=0.5).pause_after(number) for number in (1, 8, 9)] == [1, 4, 4]
+    assert [RolloutBudget(100, pause_share=0.5).pause_after(number) for number in (1, 8, 9)] == [1, 4, 5]
+    assert [RolloutBudget(100, pause_share=share).pause_after(100) for share in (0.29, 0.57, 0.07)] == [29, 57, 7]
 
 
 def test_stop_reasons():

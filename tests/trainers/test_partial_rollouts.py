@@ -3,6 +3,7 @@
 import pytest
 import tiny
 import torch
+from peft import LoraConfig
 from transformers import TrainerCallback
 
 from k15_plugins import PrioritizedSampler
@@ -222,6 +223,40 @@ def test_a_response_that_breaks_off_after_a_padding_token_is_cut_off(tmp_path, m
     monkeypatch.setattr(partial_rollouts, "generate_segments", segments)
     _, listener = trained(tmp_path, rollout_budget_tokens=16, max_steps=2)
     assert {(each["stop"], each["truncated"], each["reward"]) for each in listener.rollouts} == {("length", True, 0)}
+
+
+def test_the_logged_kl_is_the_mean_over_real_rows(tmp_path, monkeypatch):
+    def segments(trainer, request):
+        ids = [
+            [9] * (tokens - 1) + [trainer.eos_token_ids[0] if place < 4 else 9]
+            for place, tokens in enumerate(request.allowances)
+        ]
+        return [Segment(row, [-1.0] * len(row)) for row in ids]
+
+    monkeypatch.setattr(partial_rollouts, "generate_segments", segments)
+    weights = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+    trainer, _ = build(tmp_path, rollout_budget_tokens=4, beta=0.1, max_steps=1, peft_config=weights)
+    seen = []
+    whole_loss = trainer._compute_loss
+
+    def loss(model, inputs):
+        found = whole_loss(model, inputs)
+        logps, _, _ = trainer._get_per_token_logps_and_entropies(
+            model,
+            torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1),
+            torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1),
+            inputs["completion_ids"].size(1),
+        )
+        drift = inputs["ref_per_token_logps"] - logps
+        kl = ((drift.exp() - drift - 1) * inputs["completion_mask"]).sum(dim=1)
+        seen.append((trainer._metrics["train"]["kl"][-1], kl[inputs["keep"].bool()].mean().item(), inputs["keep"]))
+        return found
+
+    trainer._compute_loss = loss
+    trainer.train()
+    ((logged, real, keep),) = seen
+    assert 0 < keep.sum() < len(keep)
+    assert logged == pytest.approx(real, rel=1e-5)
 
 
 def test_evaluation_goes_without_importance_weights(tmp_path):
