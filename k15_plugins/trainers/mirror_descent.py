@@ -132,12 +132,6 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
                 "rollout_budget_tokens, rollout_pause_share and repetition_max_period need a train_dataset with a "
                 "length, and no tools, rollout_func or use_transformers_continuous_batching; leave them out."
             )
-        groups = args.generation_batch_size // self.num_generations
-        if args.rollout_pool_groups is not None and args.rollout_pool_groups < groups:
-            raise ValueError(
-                f"rollout_pool_groups={args.rollout_pool_groups} is below the {groups} groups that an iteration "
-                f"trains on; take {groups} or more."
-            )
         budget = RolloutBudget(
             max_tokens=args.max_completion_length,
             tokens=args.rollout_budget_tokens,

@@ -336,6 +336,16 @@ def test_a_second_training_begins_without_rollouts(tmp_path):
         ),
         ({"rollout_budget_tokens": 4, "max_refills": 1}, "max_refills=1 would wait for whole new groups"),
         ({"rollout_budget_tokens": 4, "rollout_pool_groups": 3}, "rollout_pool_groups=3 is below the 4 groups"),
+        ({"rollout_budget_tokens": "24"}, "rollout_budget_tokens='24' is not a whole number"),
+        ({"rollout_budget_tokens": 2.5}, "rollout_budget_tokens=2.5 is not a whole number"),
+        ({"rollout_pause_share": "0.5"}, "rollout_pause_share='0.5' is not a number"),
+        ({"rollout_budget_tokens": 4, "rollout_pool_groups": 4.5}, "rollout_pool_groups=4.5 is not a whole number"),
+        ({"rollout_budget_tokens": 4, "max_rollout_segments": 1.5}, "max_rollout_segments=1.5 is not a whole number"),
+        ({"repetition_max_period": 2.5}, "repetition_max_period=2.5 is not a whole number"),
+        (
+            {"rollout_budget_tokens": 4, "use_vllm": True, "vllm_tensor_parallel_size": 2, "vllm_mode": "colocate"},
+            "vllm_tensor_parallel_size=2 shares an engine among processes",
+        ),
         ({"repetition_penalty_weight": 1.0}, "repetition_penalty_weight=1.0 needs a rule for repetitions"),
         ({"repetition_max_period": 2, "repetition_min_period": 3}, "1 <= min_period <= max_period"),
         (
