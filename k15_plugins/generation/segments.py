@@ -30,10 +30,12 @@ class Segment(NamedTuple):
     Attributes:
         ids: the new tokens.
         logps: their log-probabilities by the engine, nats.
+        is_ended: whether the engine has ended the response by a stop of its own (`stop`, `stop_token_ids` ...).
     """
 
     ids: list[int]
     logps: list[float | None]
+    is_ended: bool = False
 
 
 class SegmentRequest(NamedTuple):

@@ -38,7 +38,7 @@ def generate_with_vllm_server(trainer: Any, single_turn: Callable[..., Any], req
     longest, own = generation.max_completion_length, generation.generation_kwargs
     # The main process asks for all, with one limit, and TRL shares the answers out in equal parts.
     shares = gather_object([(len(request.allowances), max(request.allowances))])
-    generation.max_completion_length = max(most for _, most in shares)
+    generation.max_completion_length = most_tokens = max(most for _, most in shares)
     spare = max(number for number, _ in shares) - len(request.allowances)
     prompt_ids = contexts(request)
     prompt_ids += prompt_ids[:1] * spare
@@ -70,7 +70,8 @@ def generate_with_vllm_server(trainer: Any, single_turn: Callable[..., Any], req
         if rule is not None:
             stop = first_repetition([*started_T, *row], rule, after=len(started_T))
             length = length if stop is None else min(length, stop - len(started_T))
-        segments.append(Segment(list(row[:length]), list(logps_T[:length])))
+        is_ended = length == len(row) < most_tokens
+        segments.append(Segment(list(row[:length]), list(logps_T[:length]), is_ended))
     return segments
 
 

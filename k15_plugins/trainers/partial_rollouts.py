@@ -90,6 +90,8 @@ class PartialRollouts:
             trajectory = unfinished[place]
             ids = [*trajectory.ids_T.tolist(), *segment.ids]
             stop = stop_reason(ids, self.trainer.eos_token_ids, self.budget.max_tokens, self.repetition)
+            if stop is None and segment.is_ended:
+                stop = "length"  # as TRL has it: no end-of-sequence token
             self.buffer.extend(trajectory, segment.ids, segment.logps, iteration, stop)
 
     def _request(self, trajectories: list[Trajectory], problems: list[int]) -> SegmentRequest:
