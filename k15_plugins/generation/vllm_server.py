@@ -34,7 +34,6 @@ def generate_with_vllm_server(trainer: Any, single_turn: Callable[..., Any], req
         ServerLost: on all processes, if the server does not answer for `server_patience_seconds`.
     """
     generation, rule = trainer.vllm_generation, request.repetition
-    patience_seconds = trainer.args.server_patience_seconds
     longest, own = generation.max_completion_length, generation.generation_kwargs
     # The main process asks for all, with one limit, and TRL shares the answers out in equal parts.
     shares = gather_object([(len(request.allowances), max(request.allowances))])
@@ -50,17 +49,10 @@ def generate_with_vllm_server(trainer: Any, single_turn: Callable[..., Any], req
             "min_count": rule.min_count,
         }
         generation.generation_kwargs = {**own, "repetition_detection": detection}
-    watch = Watch(generation.vllm_client if trainer.accelerator.is_main_process else None, patience_seconds)
     try:
-        if trainer.state.global_step != trainer._last_loaded_step:
-            watch.run(generation.sync_weights)
-            trainer._last_loaded_step = trainer.state.global_step
-        with watch.over_generate():
-            ids, logps = single_turn(prompt_ids, images, request.multimodal_fields, 1)
+        ids, logps = watched_single_turn(trainer, single_turn, prompt_ids, images, request.multimodal_fields, 1)
     finally:
         generation.max_completion_length, generation.generation_kwargs = longest, own
-    if not ids:
-        raise ServerLost(watch.reason)
     segments = []
     own_number = len(request.allowances)
     for row, logps_T, started_T, allowance in zip(
@@ -73,6 +65,30 @@ def generate_with_vllm_server(trainer: Any, single_turn: Callable[..., Any], req
         is_ended = length == len(row) < most_tokens
         segments.append(Segment(list(row[:length]), list(logps_T[:length]), is_ended))
     return segments
+
+
+def watched_single_turn(trainer: Any, single_turn: Callable[..., Any], *args: Any) -> tuple[list, list]:
+    """Generate on a vLLM server as TRL does, and watch over the server meanwhile.
+
+    Args:
+        trainer: a `GRPOTrainer` with `vllm_mode="server"`.
+        single_turn: `GRPOTrainer._generate_single_turn` of it.
+        *args: what it takes.
+
+    Raises:
+        ServerLost: on all processes, if the server does not answer for `server_patience_seconds`.
+    """
+    generation = trainer.vllm_generation
+    client = generation.vllm_client if trainer.accelerator.is_main_process else None
+    watch = Watch(client, trainer.args.server_patience_seconds)
+    if trainer.state.global_step != trainer._last_loaded_step:
+        watch.run(generation.sync_weights)
+        trainer._last_loaded_step = trainer.state.global_step
+    with watch.over_generate():
+        ids, logps = single_turn(*args)
+    if not ids:
+        raise ServerLost(watch.reason)
+    return ids, logps
 
 
 class Watch:

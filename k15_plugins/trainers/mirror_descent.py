@@ -9,6 +9,7 @@ import torch
 from accelerate.utils import gather
 from torch import Tensor
 
+from k15_plugins.generation.engines import generate_whole
 from k15_plugins.generation.vllm_server import ServerLost
 from k15_plugins.length_penalty import length_penalty_is_on, length_reward
 from k15_plugins.objective import (
@@ -153,19 +154,17 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list) -> dict[str, Any]:
         if not self.model.training:
-            return super()._generate_and_score_completions(inputs)
+            try:
+                return super()._generate_and_score_completions(inputs)
+            except ServerLost as lost:
+                raise self._end_of_training(lost) from lost
         if self.args.reset_optimizer:
             self.optimizer.state.clear()
         self._group_accuracies = []
         try:
             output = super()._generate_and_score_completions(inputs)
         except ServerLost as lost:
-            assert self.rollouts is not None
-            self._save_checkpoint(self.model, trial=None)
-            raise RuntimeError(
-                f"{lost}; the training, with {len(self.rollouts.buffer.unfinished())} unfinished rollouts, was saved "
-                f"to {self.args.output_dir}/checkpoint-{self.state.global_step}: start the server and resume."
-            ) from lost
+            raise self._end_of_training(lost) from lost
         dead_before = self._dead_groups(output)
         if self.rollouts is not None:
             if self.args.segments_in_loss == "current":
@@ -190,6 +189,17 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         self._log_groups(dead_before, self._dead_groups(output) if self.args.max_refills > 0 else dead_before)
         return output
 
+    def _end_of_training(self, lost: ServerLost) -> Exception:
+        """Save a checkpoint, if there is a training to go on with, and return the error that ends it."""
+        if not self.is_in_train:
+            return lost
+        assert self.rollouts is not None
+        self._save_checkpoint(self.model, trial=None)
+        return RuntimeError(
+            f"{lost}; the training, with {len(self.rollouts.buffer.unfinished())} unfinished rollouts, was saved "
+            f"to {self.args.output_dir}/checkpoint-{self.state.global_step}: start the server and resume."
+        )
+
     def _draw_rows(self, num_local_rows: int) -> list[dict[str, Any]]:
         if self.rollouts is None:
             return super()._draw_rows(num_local_rows)
@@ -200,7 +210,9 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
     def _generate_single_turn(
         self, prompt_ids: list, images: Any, multimodal_fields: dict, *args: Any, **kwargs: Any
     ) -> Any:
-        if self.rollouts is None or not self.model.training:
+        if self.rollouts is not None and not self.model.training:
+            return generate_whole(self, prompt_ids, images, multimodal_fields, *args, **kwargs)
+        if self.rollouts is None:
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
         local = self._taken_trajectories()[self._local_share(len(self._taken) * self.num_generations)]
         return [each.ids_T.tolist() for each in local], [each.logps_T.tolist() for each in local]

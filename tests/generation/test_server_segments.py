@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from k15_plugins.generation import vllm_server
 from k15_plugins.generation.segments import SegmentRequest
@@ -44,3 +45,25 @@ def test_a_repetition_from_before_the_rule_cuts_nothing_off():
     rule = RepetitionRule(max_period=1, min_count=3)
     assert segments([[5, 6, 7]], [3], rule, started=[4, 4, 4, 2, 3]) == [(3, False)]
     assert segments([[5, 5, 5, 6]], [4], rule, started=[4, 4, 4, 2, 3]) == [(3, False)]
+
+
+def test_a_server_that_dies_outside_of_segments_is_told_of_too(monkeypatch):
+    def refuse(**_):
+        raise ConnectionError("refused")
+
+    monkeypatch.setattr(vllm_server, "_answers", lambda *_: False)
+    client = SimpleNamespace(base_url="http://nowhere", generate=refuse)
+    trainer = SimpleNamespace(
+        vllm_generation=SimpleNamespace(vllm_client=client),
+        accelerator=SimpleNamespace(is_main_process=True),
+        args=SimpleNamespace(server_patience_seconds=1.0),
+        state=SimpleNamespace(global_step=0),
+        _last_loaded_step=0,
+    )
+
+    def single_turn(prompt_ids):
+        output = client.generate(prompts=prompt_ids)
+        return output["completion_ids"], output["logprobs"]
+
+    with pytest.raises(vllm_server.ServerLost, match="http://nowhere did not answer for 1 s"):
+        vllm_server.watched_single_turn(trainer, single_turn, [[1]])

@@ -10,7 +10,7 @@ from k15_plugins import PrioritizedSampler
 from k15_plugins.generation.segments import Segment
 from k15_plugins.generation.vllm_server import ServerLost
 from k15_plugins.objective import mirror_descent_loss
-from k15_plugins.trainers import partial_rollouts
+from k15_plugins.trainers import mirror_descent, partial_rollouts
 from k15_plugins.trainers.fill import mask_of_last_tokens
 
 GREEDY = {"do_sample": False, "temperature": None}
@@ -287,6 +287,28 @@ def test_a_server_lost_while_dead_groups_are_replaced_loses_no_rollout(tmp_path,
     again.train(resume_from_checkpoint=True)
     assert again.state.global_step == 6
     assert {each["iteration"] for each in listener.rollouts + rest.rollouts} == {0, 1, 2}
+
+
+def test_a_server_lost_while_evaluating_ends_the_training_with_a_checkpoint(tmp_path, monkeypatch):
+    def lost(*_):
+        raise ServerLost("the server is gone")
+
+    settings = {
+        "rollout_budget_tokens": 3,
+        "eval_dataset": tiny.problems(4),
+        "eval_strategy": "steps",
+        "eval_steps": 3,
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr(mirror_descent, "generate_whole", lost)
+        trainer, listener = build(tmp_path, **settings, max_steps=6)
+        with pytest.raises(RuntimeError, match=r"the server is gone; .*checkpoint-3: start the server and resume"):
+            trainer.train()
+    again, rest = build(tmp_path, **settings, max_steps=6)
+    again.train(resume_from_checkpoint=True)
+    assert len(listener.iterations) == 2
+    assert [rollouts[0]["iteration"] for rollouts in rest.iterations] == [2]
+    assert len(tiny.logs(again, "eval_loss")) == 1
 
 
 SAVE = {"save_strategy": "steps", "save_steps": 2, "max_steps": 2}
