@@ -52,7 +52,8 @@ class UpdateLoss:
         mask_BC = columns["mask"]
         ref_logps_BC = columns.get("ref_logps", logps_BC.detach())
         weights_BC = None
-        if self.importance_weight_cap is not None:
+        # Evaluation goes without them: its responses come from an engine that tells no log-probabilities.
+        if self.importance_weight_cap is not None and "sampler_logps" in columns:
             weights_BC = truncated_importance_weights(
                 ref_logps_BC, columns["sampler_logps"], mask_BC, self.importance_weight_cap
             )

@@ -6,7 +6,7 @@ import torch
 from trl import GRPOTrainer
 
 from k15_plugins.generation.segments import Segment, SegmentRequest, generate_with_transformers
-from k15_plugins.generation.vllm_server import generate_with_vllm_server
+from k15_plugins.generation.vllm_server import generate_with_vllm_server, watched_single_turn
 from k15_plugins.generation.vllm_steps import generate_with_vllm_in_steps
 
 
@@ -53,3 +53,23 @@ def generate_segments(trainer: Any, request: SegmentRequest) -> list[Segment]:
     if trainer.vllm_mode == "server":
         return generate_with_vllm_server(trainer, single_turn, request)
     return generate_with_vllm_in_steps(trainer, single_turn, request)
+
+
+def generate_whole(trainer: Any, *args: Any, **kwargs: Any) -> Any:
+    """Generate whole responses as TRL does, and watch over a server meanwhile.
+
+    Args:
+        trainer: a `GRPOTrainer`.
+        *args: what TRL's `_generate_single_turn` takes.
+        **kwargs: the same.
+
+    Raises:
+        ServerLost: if a vLLM server has died or stopped answering.
+    """
+
+    def single_turn(*args: Any) -> Any:
+        return GRPOTrainer._generate_single_turn(trainer, *args, **kwargs)
+
+    if trainer.use_vllm and trainer.vllm_mode == "server":
+        return watched_single_turn(trainer, single_turn, *args)
+    return single_turn(*args)

@@ -30,10 +30,12 @@ class Segment(NamedTuple):
     Attributes:
         ids: the new tokens.
         logps: their log-probabilities by the engine, nats.
+        is_ended: whether the engine has ended the response by a stop of its own (`stop`, `stop_token_ids` ...).
     """
 
     ids: list[int]
     logps: list[float | None]
+    is_ended: bool = False
 
 
 class SegmentRequest(NamedTuple):
@@ -46,6 +48,7 @@ class SegmentRequest(NamedTuple):
         multimodal_fields: the same.
         allowances: how many tokens each response may get, all above 0.
         must_end: which responses must not be paused.
+        ends_at_allowance: which responses have ended with their allowance, the longest response being reached.
         pause_after: pause the others when so many responses have ended; None never pauses.
         repetition: stops a response that repeats itself; None never does.
     """
@@ -56,6 +59,7 @@ class SegmentRequest(NamedTuple):
     multimodal_fields: dict[str, Any]
     allowances: list[int]
     must_end: list[bool]
+    ends_at_allowance: list[bool]
     pause_after: int | None
     repetition: RepetitionRule | None
 
@@ -73,12 +77,13 @@ class Progress:
         self.eos_ids = torch.tensor(list(eos_ids), device=device)
         self.allowances_B = torch.tensor(request.allowances, device=device)
         self.must_end_B = torch.tensor(request.must_end, device=device)
+        self.ends_at_allowance_B = torch.tensor(request.ends_at_allowance, device=device)
         self.pause_after = request.pause_after
         self.detector = (
             RepetitionDetector(request.started, request.repetition, device) if request.repetition is not None else None
         )
         self.lengths_B = torch.zeros_like(self.allowances_B)
-        self.ended_B = torch.zeros_like(self.must_end_B)  # by a stop of their own
+        self.ended_B = torch.zeros_like(self.must_end_B)  # for good, not by a budget or a pause
         self.halted_B = torch.zeros_like(self.must_end_B)  # no more tokens, for whatever reason
 
     def step(self, ids_N: Tensor, rows_N: Tensor) -> Tensor:
@@ -97,7 +102,9 @@ class Progress:
         if self.detector is not None:
             ends_N = ends_N | self.detector.step(ids_N, rows_N)
         self.ended_B[rows_N] |= running_N & ends_N
-        self.halted_B |= self.ended_B | (self.lengths_B >= self.allowances_B)
+        used_up_B = self.lengths_B >= self.allowances_B
+        self.ended_B |= used_up_B & self.ends_at_allowance_B
+        self.halted_B |= self.ended_B | used_up_B
         if self.pause_after is not None and int(self.ended_B.sum()) >= self.pause_after:
             self.halted_B |= ~self.must_end_B
         return self.halted_B
@@ -152,6 +159,7 @@ def generate_with_transformers(
             started=[request.started[place] for place in places],
             allowances=[request.allowances[place] for place in places],
             must_end=[request.must_end[place] for place in places],
+            ends_at_allowance=[request.ends_at_allowance[place] for place in places],
         )
         segments.update(zip(places, _generate_batch(trainer, single_turn, part), strict=True))
     return [segments[place] for place in range(len(lengths))]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import requests
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast_object_list, gather_object
 
 from k15_plugins.generation.segments import Segment, SegmentRequest, contexts
 from k15_plugins.rollouts.repetition import first_repetition
@@ -34,9 +34,14 @@ def generate_with_vllm_server(trainer: Any, single_turn: Callable[..., Any], req
         ServerLost: on all processes, if the server does not answer for `server_patience_seconds`.
     """
     generation, rule = trainer.vllm_generation, request.repetition
-    patience_seconds = trainer.args.server_patience_seconds
     longest, own = generation.max_completion_length, generation.generation_kwargs
-    generation.max_completion_length = max(request.allowances)
+    # The main process asks for all, with one limit, and TRL shares the answers out in equal parts.
+    shares = gather_object([(len(request.allowances), max(request.allowances))])
+    generation.max_completion_length = most_tokens = max(most for _, most in shares)
+    spare = max(number for number, _ in shares) - len(request.allowances)
+    prompt_ids = contexts(request)
+    prompt_ids += prompt_ids[:1] * spare
+    images = None if request.images is None else [*request.images, *request.images[:1] * spare]
     if rule is not None:
         detection = {
             "max_pattern_size": rule.max_period,
@@ -44,25 +49,46 @@ def generate_with_vllm_server(trainer: Any, single_turn: Callable[..., Any], req
             "min_count": rule.min_count,
         }
         generation.generation_kwargs = {**own, "repetition_detection": detection}
-    watch = Watch(generation.vllm_client if trainer.accelerator.is_main_process else None, patience_seconds)
     try:
-        if trainer.state.global_step != trainer._last_loaded_step:
-            watch.run(generation.sync_weights)
-            trainer._last_loaded_step = trainer.state.global_step
-        with watch.over_generate():
-            ids, logps = single_turn(contexts(request), request.images, request.multimodal_fields, 1)
+        ids, logps = watched_single_turn(trainer, single_turn, prompt_ids, images, request.multimodal_fields, 1)
     finally:
         generation.max_completion_length, generation.generation_kwargs = longest, own
-    if not ids:
-        raise ServerLost(watch.reason)
     segments = []
-    for row, logps_T, started_T, allowance in zip(ids, logps, request.started, request.allowances, strict=True):
+    own_number = len(request.allowances)
+    for row, logps_T, started_T, allowance in zip(
+        ids[:own_number], logps[:own_number], request.started, request.allowances, strict=True
+    ):
         length = min(len(row), allowance)
         if rule is not None:
-            stop = first_repetition([*started_T, *row], rule)
+            stop = first_repetition([*started_T, *row], rule, after=len(started_T))
             length = length if stop is None else min(length, stop - len(started_T))
-        segments.append(Segment(list(row[:length]), list(logps_T[:length])))
+        is_ended = length == len(row) < most_tokens
+        segments.append(Segment(list(row[:length]), list(logps_T[:length]), is_ended))
     return segments
+
+
+def watched_single_turn(trainer: Any, single_turn: Callable[..., Any], *args: Any) -> tuple[list, list]:
+    """Generate on a vLLM server as TRL does, and watch over the server meanwhile.
+
+    Args:
+        trainer: a `GRPOTrainer` with `vllm_mode="server"`.
+        single_turn: `GRPOTrainer._generate_single_turn` of it.
+        *args: what it takes.
+
+    Raises:
+        ServerLost: on all processes, if the server does not answer for `server_patience_seconds`.
+    """
+    generation = trainer.vllm_generation
+    client = generation.vllm_client if trainer.accelerator.is_main_process else None
+    watch = Watch(client, trainer.args.server_patience_seconds)
+    if trainer.state.global_step != trainer._last_loaded_step:
+        watch.run(generation.sync_weights)
+        trainer._last_loaded_step = trainer.state.global_step
+    with watch.over_generate():
+        ids, logps = single_turn(*args)
+    if not ids:
+        raise ServerLost(watch.reason)
+    return ids, logps
 
 
 class Watch:

@@ -24,6 +24,7 @@ class SteppedLLM:
         self.llm = llm
         self.progress = Progress(request, eos_ids, torch.device("cpu"))
         self.allowances = request.allowances
+        self.ended: set[int] = set()  # rows that the engine has ended by itself
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.llm, name)
@@ -47,15 +48,17 @@ class SteppedLLM:
         logprobs: list[list[Any]] = [[] for _ in prompts]
         running = set(range(len(prompts)))
         while running:
-            new = {}
+            new, finished = {}, set()
             for output in engine.step():
                 row, completion = int(output.request_id.split("-")[0]), output.outputs[0]
                 if row not in running:
                     continue
                 new[row] = list(zip(completion.token_ids, completion.logprobs, strict=True))
                 if output.finished:
-                    running.discard(row)
+                    finished.add(row)
+            running -= finished
             stopped = self._take_in(new, ids, logprobs) & running
+            self.ended |= {row for row in finished if not new.get(row) and len(ids[row]) < self.allowances[row]}
             engine.abort_request([str(row) for row in sorted(stopped)])
             running -= stopped
         return [
@@ -94,9 +97,12 @@ def generate_with_vllm_in_steps(
     """
     generation = trainer.vllm_generation
     llm = generation.llm
-    generation.llm = SteppedLLM(llm, request, trainer.eos_token_ids)
+    generation.llm = stepped = SteppedLLM(llm, request, trainer.eos_token_ids)
     try:
         ids, logps = single_turn(contexts(request), request.images, request.multimodal_fields, 1)
     finally:
         generation.llm = llm
-    return [Segment(list(row), list(logps_T)) for row, logps_T in zip(ids, logps, strict=True)]
+    return [
+        Segment(list(row), list(logps_T), place in stepped.ended)
+        for place, (row, logps_T) in enumerate(zip(ids, logps, strict=True))
+    ]

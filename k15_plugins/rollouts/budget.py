@@ -1,5 +1,6 @@
 """How far a trajectory may go in one iteration, and why it ended (paper 2.6)."""
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -28,22 +29,25 @@ class RolloutBudget:
     pause_share: float | None = None
     max_segments: int | None = None
 
-    def allowance(self, trajectory: Trajectory) -> int:
-        """Return how many tokens a trajectory may get in this iteration.
+    def allowance(self, trajectory: Trajectory, iteration: int) -> int:
+        """Return how many tokens a trajectory may get in one go.
 
         Args:
             trajectory: unfinished.
+            iteration: the current one.
         """
         left = self.max_tokens - trajectory.num_tokens
-        return left if self.tokens is None or self.is_last_segment(trajectory) else min(left, self.tokens)
+        return left if self.tokens is None or self.is_last_segment(trajectory, iteration) else min(left, self.tokens)
 
-    def is_last_segment(self, trajectory: Trajectory) -> bool:
+    def is_last_segment(self, trajectory: Trajectory, iteration: int) -> bool:
         """Tell whether a trajectory must end in this iteration.
 
         Args:
             trajectory: unfinished.
+            iteration: the current one, in which it may have got tokens already.
         """
-        return self.max_segments is not None and len(trajectory.segments) >= self.max_segments - 1
+        earlier = sum(written != iteration for written, _ in trajectory.segments)
+        return self.max_segments is not None and earlier >= self.max_segments - 1
 
     def pause_after(self, num_trajectories: int) -> int | None:
         """Return after how many ended trajectories the others pause, or None if they do not.
@@ -51,7 +55,9 @@ class RolloutBudget:
         Args:
             num_trajectories: those that are generated together.
         """
-        return None if self.pause_share is None else max(1, int(self.pause_share * num_trajectories))
+        if self.pause_share is None:
+            return None
+        return max(1, math.ceil(round(self.pause_share * num_trajectories, 9)))  # 0.07 * 100 is a little above 7
 
 
 def stop_reason(

@@ -52,12 +52,13 @@ def repeated_period(ids: Sequence[int] | np.ndarray, rule: RepetitionRule) -> in
     return int(found[0]) if len(found) else None
 
 
-def first_repetition(ids: Sequence[int] | np.ndarray, rule: RepetitionRule) -> int | None:
+def first_repetition(ids: Sequence[int] | np.ndarray, rule: RepetitionRule, after: int = 0) -> int | None:
     """Return after how many tokens a response would have been stopped, or None if it never repeats itself.
 
     Args:
         ids: tokens of the response, shape (T,).
         rule: when it counts.
+        after: so many tokens were there before the rule was; it stops none of them.
     """
     ids = np.asarray(ids)
     ends = [len(ids) + 1]
@@ -66,9 +67,10 @@ def first_repetition(ids: Sequence[int] | np.ndarray, rule: RepetitionRule) -> i
         # Where a run of equal pairs reaches the wanted length: its last `wanted` pairs are all equal.
         wanted = period * (rule.min_count - 1)
         sums = np.concatenate([[0], np.cumsum(equal)])
-        reached = np.flatnonzero(sums[wanted:] - sums[:-wanted] == wanted)
+        reached = np.flatnonzero(sums[wanted:] - sums[:-wanted] == wanted) + wanted + period
+        reached = reached[reached > after]
         if len(reached):
-            ends.append(int(reached[0]) + wanted + period)
+            ends.append(int(reached[0]))
     return min(ends) if min(ends) <= len(ids) else None
 
 

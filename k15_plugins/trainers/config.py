@@ -46,6 +46,14 @@ _NUMBERS = {
     "server_patience_seconds": float,
     "sampler_gap_bound": float,
 }
+_NUMBERS_OR_NONE = {
+    "importance_weight_cap": float,
+    "rollout_budget_tokens": int,
+    "rollout_pause_share": float,
+    "rollout_pool_groups": int,
+    "max_rollout_segments": int,
+    "repetition_max_period": int,
+}
 
 
 @dataclass
@@ -218,13 +226,22 @@ class MirrorDescentConfig(GRPOConfig):
         self._check_values()
         self._set_window()
         super().__post_init__()
-        assert self.steps_per_generation is not None  # set by TRL above
+        # Set by TRL above.
+        assert self.steps_per_generation is not None
+        assert self.generation_batch_size is not None
+        assert self.num_generations is not None
         window = self.steps_per_generation * self.num_iterations
         if window != self.updates_per_iteration * self.gradient_accumulation_steps:
             raise ValueError(
                 f"generation_batch_size={self.generation_batch_size} gives "
                 f"{window / self.gradient_accumulation_steps:g} updates an iteration but updates_per_iteration="
                 f"{self.updates_per_iteration}; leave generation_batch_size out, it follows from it."
+            )
+        groups = self.generation_batch_size // self.num_generations
+        if self.rollout_pool_groups is not None and self.rollout_pool_groups < groups:
+            raise ValueError(
+                f"rollout_pool_groups={self.rollout_pool_groups} is below the {groups} groups that an iteration "
+                f"trains on; take {groups} or more."
             )
 
     def repetition_rule(self) -> RepetitionRule | None:
@@ -274,7 +291,8 @@ class MirrorDescentConfig(GRPOConfig):
                 f"scale_rewards={self.scale_rewards!r} would divide the advantage by a deviation, which the objective "
                 "does not; leave it at 'none'."
             )
-        for name, kind in _NUMBERS.items():
+        given = {name: kind for name, kind in _NUMBERS_OR_NONE.items() if getattr(self, name) is not None}
+        for name, kind in {**_NUMBERS, **given}.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, kind)):
                 number = "whole number" if kind is int else "number"
@@ -329,6 +347,12 @@ class MirrorDescentConfig(GRPOConfig):
             raise ValueError(
                 f"rollout_pause_share={self.rollout_pause_share} needs an engine that is driven step by step, which a "
                 "server is not; set rollout_budget_tokens instead, or vllm_mode='colocate'."
+            )
+        steps = self.has_partial_rollouts or self.repetition_max_period is not None
+        if steps and self.use_vllm and self.vllm_mode == "colocate" and self.vllm_tensor_parallel_size > 1:
+            raise ValueError(
+                f"vllm_tensor_parallel_size={self.vllm_tensor_parallel_size} shares an engine among processes, and "
+                "the rollout and repetition options drive one in each process; set it to 1, or vllm_mode='server'."
             )
         if self.max_refills > 0 and self.has_partial_rollouts:
             raise ValueError(

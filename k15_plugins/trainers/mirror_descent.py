@@ -1,5 +1,6 @@
 """Kimi k1.5's reinforcement learning as a trainer: `GRPOTrainer` with the mirror-descent objective (paper 2.3)."""
 
+import warnings
 from functools import partial
 from statistics import pstdev
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from accelerate.utils import gather
 from torch import Tensor
 
+from k15_plugins.generation.engines import generate_whole
 from k15_plugins.generation.vllm_server import ServerLost
 from k15_plugins.length_penalty import length_penalty_is_on, length_reward
 from k15_plugins.objective import (
@@ -130,12 +132,6 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
                 "rollout_budget_tokens, rollout_pause_share and repetition_max_period need a train_dataset with a "
                 "length, and no tools, rollout_func or use_transformers_continuous_batching; leave them out."
             )
-        groups = args.generation_batch_size // self.num_generations
-        if args.rollout_pool_groups is not None and args.rollout_pool_groups < groups:
-            raise ValueError(
-                f"rollout_pool_groups={args.rollout_pool_groups} is below the {groups} groups that an iteration "
-                f"trains on; take {groups} or more."
-            )
         budget = RolloutBudget(
             max_tokens=args.max_completion_length,
             tokens=args.rollout_budget_tokens,
@@ -157,19 +153,17 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list) -> dict[str, Any]:
         if not self.model.training:
-            return super()._generate_and_score_completions(inputs)
+            try:
+                return super()._generate_and_score_completions(inputs)
+            except ServerLost as lost:
+                raise self._end_of_training(lost) from lost
         if self.args.reset_optimizer:
             self._reset_optimizer()
         self._group_accuracies = []
         try:
             output = super()._generate_and_score_completions(inputs)
         except ServerLost as lost:
-            assert self.rollouts is not None
-            self._save_checkpoint(self.model, trial=None)
-            raise RuntimeError(
-                f"{lost}; the training, with {len(self.rollouts.buffer.unfinished())} unfinished rollouts, was saved "
-                f"to {self.args.output_dir}/checkpoint-{self.state.global_step}: start the server and resume."
-            ) from lost
+            raise self._end_of_training(lost) from lost
         dead_before = self._dead_groups(output)
         if self.rollouts is not None:
             if self.args.segments_in_loss == "current":
@@ -181,8 +175,14 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             if most == 0:
                 break
             self._refill = refill
-            spare = super()._generate_and_score_completions(inputs[: most * self.num_generations])
-            self._refill = 0
+            try:
+                spare = super()._generate_and_score_completions(inputs[: most * self.num_generations])
+            except ServerLost as lost:
+                # The batch is whole without it. The next iteration saves, and ends the training.
+                warnings.warn(f"{lost}; dead groups of this iteration stay.", stacklevel=2)
+                break
+            finally:
+                self._refill = 0
             output = replace_groups(output, spare, dead, self.num_generations, self._tokenizer.pad_token_id)
         # Rows that only fill the batch are no groups; a batch is either filled or refilled.
         self._log_groups(dead_before, self._dead_groups(output) if self.args.max_refills > 0 else dead_before)
@@ -190,6 +190,17 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
 
     def _reset_optimizer(self) -> None:
         self.optimizer.state.clear()
+
+    def _end_of_training(self, lost: ServerLost) -> Exception:
+        """Save a checkpoint, if there is a training to go on with, and return the error that ends it."""
+        if not self.is_in_train:
+            return lost
+        assert self.rollouts is not None
+        self._save_checkpoint(self.model, trial=None)
+        return RuntimeError(
+            f"{lost}; the training, with {len(self.rollouts.buffer.unfinished())} unfinished rollouts, was saved "
+            f"to {self.args.output_dir}/checkpoint-{self.state.global_step}: start the server and resume."
+        )
 
     def _draw_rows(self, num_local_rows: int) -> list[dict[str, Any]]:
         if self.rollouts is None:
@@ -201,7 +212,9 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
     def _generate_single_turn(
         self, prompt_ids: list, images: Any, multimodal_fields: dict, *args: Any, **kwargs: Any
     ) -> Any:
-        if self.rollouts is None or not self.model.training:
+        if self.rollouts is not None and not self.model.training:
+            return generate_whole(self, prompt_ids, images, multimodal_fields, *args, **kwargs)
+        if self.rollouts is None:
             return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
         local = self._taken_trajectories()[self._local_share(len(self._taken) * self.num_generations)]
         return [each.ids_T.tolist() for each in local], [each.logps_T.tolist() for each in local]
@@ -231,8 +244,25 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
         super()._load_state_dict(state)
-        if self.rollouts is not None:
-            self.rollouts.load_state_dict(state["partial_rollouts"])
+        saved = state["partial_rollouts"]  # None without any of the options then
+        if self.rollouts is not None and saved is not None:
+            self.rollouts.load_state_dict(saved)
+        elif saved is not None and saved["buffer"]["problems"]:
+            raise ValueError(
+                f"the checkpoint holds {len(saved['buffer']['problems'])} groups of rollouts that are not trained on "
+                "yet, and the training has no option for them; set rollout_budget_tokens, rollout_pause_share or "
+                "repetition_max_period."
+            )
+
+    def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Train as `SampledGRPOTrainer.train`; the rollouts of a training before this one are not gone on with.
+
+        Args:
+            resume_from_checkpoint: as `SampledGRPOTrainer.train`.
+            **kwargs: the same.
+        """
+        self.rollouts = self._build_rollouts()
+        return super().train(resume_from_checkpoint, **kwargs)
 
     def _dead_groups(self, output: dict[str, Any]) -> Tensor:
         """Tell of each group of all processes whether it is dead, 0 or 1."""
@@ -406,7 +436,7 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             metrics["k15/rho_abs_mean"].append(rho_N.abs().mean().item())
             metrics["k15/rho_abs_max"].append(rho_N.abs().max().item())
         if "kl" in figures:
-            self._log_mean("kl", figures["kl"])
+            self._log_mean("kl", figures["kl"][columns["mask"].any(dim=1)])
         totals = gather(torch.stack([figures["entropy"].sum(), columns["mask"].sum()]).unsqueeze(0)).sum(dim=0)
         metrics["entropy"].append((totals[0] / totals[1].clamp(min=1)).item())
 

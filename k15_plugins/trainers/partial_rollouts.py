@@ -90,6 +90,8 @@ class PartialRollouts:
             trajectory = unfinished[place]
             ids = [*trajectory.ids_T.tolist(), *segment.ids]
             stop = stop_reason(ids, self.trainer.eos_token_ids, self.budget.max_tokens, self.repetition)
+            if stop is None and segment.is_ended:
+                stop = "length"  # as TRL has it: no end-of-sequence token
             self.buffer.extend(trajectory, segment.ids, segment.logps, iteration, stop)
 
     def _request(self, trajectories: list[Trajectory], problems: list[int]) -> SegmentRequest:
@@ -97,13 +99,19 @@ class PartialRollouts:
         prompt_ids, images, multimodal_fields = self.trainer._tokenize_prompts(
             [_prompt_with_images(rows[problem]) for problem in problems]
         )
+        iteration, longest = self.trainer.iteration, self.budget.max_tokens
+        allowances = [self.budget.allowance(trajectory, iteration) for trajectory in trajectories]
         return SegmentRequest(
             prompt_ids=prompt_ids,
             started=[trajectory.ids_T for trajectory in trajectories],
             images=images,
             multimodal_fields=multimodal_fields,
-            allowances=[self.budget.allowance(trajectory) for trajectory in trajectories],
-            must_end=[self.budget.is_last_segment(trajectory) for trajectory in trajectories],
+            allowances=allowances,
+            must_end=[self.budget.is_last_segment(trajectory, iteration) for trajectory in trajectories],
+            ends_at_allowance=[
+                trajectory.num_tokens + allowance == longest
+                for trajectory, allowance in zip(trajectories, allowances, strict=True)
+            ],
             pause_after=self.budget.pause_after(len(trajectories)),
             repetition=self.repetition,
         )

@@ -175,8 +175,8 @@ class SampledGRPOTrainer(GRPOTrainer):
         self, inputs: list, prompts: list, completions: list, completion_ids_list: list[list[int]]
     ) -> Tensor:
         rewards_NF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-        ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
-        truncated = [ids[-1] not in ends for ids in completion_ids_list]
+        # A padding token is no end: a response that breaks off after one was cut off like any other.
+        truncated = [ids[-1] not in self.eos_token_ids for ids in completion_ids_list]
         local = list(zip(self._lengths_tokens, truncated, strict=True))
         lengths_N, truncated_N = gather(torch.tensor(local, device=rewards_NF.device)).unbind(dim=1)
         truncated_N = truncated_N.bool()

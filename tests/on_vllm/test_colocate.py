@@ -91,6 +91,16 @@ def test_segments_have_the_log_probabilities_of_the_whole_response(tmp_path, mod
     assert max(tiny.logs(trainer, "k15/old_segments_logp_gap_mean")) <= 1e-5
 
 
+def test_stops_of_the_engines_own_end_a_response(tmp_path, model):
+    greedy = {"generation_kwargs": {**GREEDY, "stop_token_ids": list(range(5, 20))}, "learning_rate": 0.0}
+    _, whole = trained(tmp_path, model, **greedy, max_steps=4)
+    _, pieces_ = trained(tmp_path, model, **greedy, max_steps=4, rollout_budget_tokens=5, fail_truncated=False)
+    expected = {each["problem"]: each["response"] for each in whole.rollouts}
+    assert any(each["stop"] == "length" and each["tokens"] < 16 for each in pieces_.rollouts)
+    for each in pieces_.rollouts:
+        assert each["response"] == expected.get(each["problem"], each["response"])
+
+
 def request(trainer, number, allowance, **changes):
     prompts = [trainer.processing_class(f"{place} + 1 =")["input_ids"] for place in range(number)]
     wanted = {
@@ -100,6 +110,7 @@ def request(trainer, number, allowance, **changes):
         "multimodal_fields": {},
         "allowances": [allowance] * number,
         "must_end": [False] * number,
+        "ends_at_allowance": [False] * number,
         "pause_after": None,
         "repetition": None,
     }

@@ -40,7 +40,7 @@ class Buffer(RuleBasedStateMachine):
         before = self.buffer.unfinished()
         tokens_before = [each.num_tokens for each in before]
         for trajectory in before:
-            allowance = limits.allowance(trajectory)
+            allowance = limits.allowance(trajectory, self.iteration)
             ids = data.draw(st.lists(st.integers(EOS, 9), min_size=1, max_size=allowance))
             if EOS in ids:
                 ids = ids[: ids.index(EOS) + 1]
@@ -52,7 +52,7 @@ class Buffer(RuleBasedStateMachine):
             )
             stop = stop_reason([*trajectory.ids_T, *ids], [EOS], LONGEST, None)
             self.buffer.extend(trajectory, ids, logps, self.iteration, stop)
-            assert not limits.is_last_segment(trajectory) or len(trajectory.segments) <= last
+            assert not limits.is_last_segment(trajectory, self.iteration) or len(trajectory.segments) <= last
         for trajectory, tokens in zip(before, tokens_before, strict=True):
             if last is None:
                 assert trajectory.num_tokens - tokens <= budget
@@ -157,15 +157,20 @@ def test_what_cannot_be_is_refused():
 
 def test_budget():
     long = Trajectory(np.zeros(70, np.int32), np.zeros(70, np.float32), [(0, 30), (1, 30), (2, 10)])
-    assert RolloutBudget(100).allowance(long) == 30
-    assert RolloutBudget(100, tokens=20).allowance(long) == 20
-    assert RolloutBudget(100, tokens=40).allowance(long) == 30
-    assert RolloutBudget(100, tokens=20, max_segments=5).allowance(long) == 20
-    assert RolloutBudget(100, tokens=20, max_segments=4).allowance(long) == 30
-    assert not RolloutBudget(100, max_segments=5).is_last_segment(long)
-    assert RolloutBudget(100, max_segments=4).is_last_segment(long)
+    assert RolloutBudget(100).allowance(long, 3) == 30
+    assert RolloutBudget(100, tokens=20).allowance(long, 3) == 20
+    assert RolloutBudget(100, tokens=40).allowance(long, 3) == 30
+    assert RolloutBudget(100, tokens=20, max_segments=5).allowance(long, 3) == 20
+    assert RolloutBudget(100, tokens=20, max_segments=4).allowance(long, 3) == 30
+    assert not RolloutBudget(100, max_segments=5).is_last_segment(long, 3)
+    assert RolloutBudget(100, max_segments=4).is_last_segment(long, 3)
+    # Another round of an iteration that the trajectory has a segment of already is no iteration more.
+    assert RolloutBudget(100, tokens=20, max_segments=4).allowance(long, 2) == 20
+    assert not RolloutBudget(100, max_segments=4).is_last_segment(long, 2)
+    assert RolloutBudget(100, max_segments=3).is_last_segment(long, 2)
     assert RolloutBudget(100).pause_after(8) is None
-    assert [RolloutBudget(100, pause_share=0.5).pause_after(number) for number in (1, 8, 9)] == [1, 4, 4]
+    assert [RolloutBudget(100, pause_share=0.5).pause_after(number) for number in (1, 8, 9)] == [1, 4, 5]
+    assert [RolloutBudget(100, pause_share=share).pause_after(100) for share in (0.29, 0.57, 0.07)] == [29, 57, 7]
 
 
 def test_stop_reasons():

@@ -49,11 +49,13 @@ def test_it_is_the_rule_word_by_word(ids, rule):
     assert repeated_period(ids, rule) == by_definition(ids, rule)
 
 
-@given(responses, rules)
+@given(responses, rules, st.integers(0, 20))
 @settings(max_examples=300, deadline=None)
-def test_afterwards_the_first_repetition_is_found(ids, rule):
+def test_afterwards_the_first_repetition_is_found(ids, rule, after):
     stops = [n for n in range(len(ids) + 1) if by_definition(ids[:n], rule) is not None]
     assert first_repetition(ids, rule) == (stops[0] if stops else None)
+    later = [n for n in stops if n > after]
+    assert first_repetition(ids, rule, after=after) == (later[0] if later else None)
 
 
 @given(st.lists(st.tuples(responses, st.integers(0, 40)), min_size=1, max_size=4), rules)

@@ -3,10 +3,14 @@
 import pytest
 import tiny
 import torch
+from peft import LoraConfig
 from transformers import TrainerCallback
 
 from k15_plugins import PrioritizedSampler
+from k15_plugins.generation.segments import Segment
+from k15_plugins.generation.vllm_server import ServerLost
 from k15_plugins.objective import mirror_descent_loss
+from k15_plugins.trainers import mirror_descent, partial_rollouts
 from k15_plugins.trainers.fill import mask_of_last_tokens
 
 GREEDY = {"do_sample": False, "temperature": None}
@@ -138,6 +142,12 @@ def test_the_cap_on_segments_lets_a_trajectory_end(tmp_path):
     assert any(each["segments"][-1][1] > 2 for each in listener.rollouts)
 
 
+def test_another_round_of_an_iteration_is_not_the_last_one(tmp_path):
+    trainer, listener = trained(tmp_path, rollout_budget_tokens=2, max_rollout_segments=2, max_steps=16)
+    assert tiny.logs(trainer, "rollouts/rounds")[0] > 1
+    assert any(len(each["segments"]) == 2 for each in listener.rollouts)
+
+
 def test_the_others_pause_when_the_wanted_share_has_ended(tmp_path):
     trainer, listener = trained(
         tmp_path, rollout_pause_share=0.25, rollout_pool_groups=6, max_completion_length=64, max_steps=16
@@ -204,6 +214,137 @@ def test_resuming_is_bit_equal_with_trajectories_in_the_buffer(tmp_path, step):
     assert (ours["logps"] == theirs["logps"]).all()
 
 
+def test_a_response_that_breaks_off_after_a_padding_token_is_cut_off(tmp_path, monkeypatch):
+    padding = tiny.tiny_tokenizer().pad_token_id
+
+    def segments(trainer, request):
+        return [Segment([9] + [padding] * (tokens - 1), [-1.0] * tokens) for tokens in request.allowances]
+
+    monkeypatch.setattr(partial_rollouts, "generate_segments", segments)
+    _, listener = trained(tmp_path, rollout_budget_tokens=16, max_steps=2)
+    assert {(each["stop"], each["truncated"], each["reward"]) for each in listener.rollouts} == {("length", True, 0)}
+
+
+def test_the_logged_kl_is_the_mean_over_real_rows(tmp_path, monkeypatch):
+    def segments(trainer, request):
+        ids = [
+            [9] * (tokens - 1) + [trainer.eos_token_ids[0] if place < 4 else 9]
+            for place, tokens in enumerate(request.allowances)
+        ]
+        return [Segment(row, [-1.0] * len(row)) for row in ids]
+
+    monkeypatch.setattr(partial_rollouts, "generate_segments", segments)
+    weights = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+    trainer, _ = build(tmp_path, rollout_budget_tokens=4, beta=0.1, max_steps=1, peft_config=weights)
+    seen = []
+    whole_loss = trainer._compute_loss
+
+    def loss(model, inputs):
+        found = whole_loss(model, inputs)
+        logps, _, _ = trainer._get_per_token_logps_and_entropies(
+            model,
+            torch.cat([inputs["prompt_ids"], inputs["completion_ids"]], dim=1),
+            torch.cat([inputs["prompt_mask"], inputs["completion_mask"]], dim=1),
+            inputs["completion_ids"].size(1),
+        )
+        drift = inputs["ref_per_token_logps"] - logps
+        kl = ((drift.exp() - drift - 1) * inputs["completion_mask"]).sum(dim=1)
+        seen.append((trainer._metrics["train"]["kl"][-1], kl[inputs["keep"].bool()].mean().item(), inputs["keep"]))
+        return found
+
+    trainer._compute_loss = loss
+    trainer.train()
+    ((logged, real, keep),) = seen
+    assert 0 < keep.sum() < len(keep)
+    assert logged == pytest.approx(real, rel=1e-5)
+
+
+def test_evaluation_goes_without_importance_weights(tmp_path):
+    evaluation = {"eval_strategy": "steps", "eval_steps": 2, "eval_dataset": tiny.problems(4)}
+    trainer, _ = trained(tmp_path, rollout_budget_tokens=3, importance_weight_cap=2.0, max_steps=4, **evaluation)
+    assert len(tiny.logs(trainer, "eval_loss")) == 2
+
+
+def test_a_server_lost_while_dead_groups_are_replaced_loses_no_rollout(tmp_path, monkeypatch):
+    engine, losses = partial_rollouts.generate_segments, []
+
+    def segments(trainer, request):
+        if trainer._refill or losses:
+            losses.append(trainer.iteration)
+            raise ServerLost("the server is gone")
+        return engine(trainer, request)
+
+    monkeypatch.setattr(partial_rollouts, "generate_segments", segments)
+    trainer, listener = build(tmp_path, repetition_max_period=3, max_refills=2, max_steps=6)
+    with (
+        pytest.warns(UserWarning, match="the server is gone; dead groups of this iteration stay"),
+        pytest.raises(RuntimeError, match=r"the server is gone; .* was saved to .*: start the server and resume"),
+    ):
+        trainer.train()
+    assert losses == [len(listener.iterations) - 1, len(listener.iterations)]
+    monkeypatch.setattr(partial_rollouts, "generate_segments", engine)
+    again, rest = build(tmp_path, repetition_max_period=3, max_refills=2, max_steps=6)
+    again.train(resume_from_checkpoint=True)
+    assert again.state.global_step == 6
+    assert {each["iteration"] for each in listener.rollouts + rest.rollouts} == {0, 1, 2}
+
+
+def test_a_server_lost_while_evaluating_ends_the_training_with_a_checkpoint(tmp_path, monkeypatch):
+    def lost(*_):
+        raise ServerLost("the server is gone")
+
+    settings = {
+        "rollout_budget_tokens": 3,
+        "eval_dataset": tiny.problems(4),
+        "eval_strategy": "steps",
+        "eval_steps": 3,
+    }
+    with monkeypatch.context() as patch:
+        patch.setattr(mirror_descent, "generate_whole", lost)
+        trainer, listener = build(tmp_path, **settings, max_steps=6)
+        with pytest.raises(RuntimeError, match=r"the server is gone; .*checkpoint-3: start the server and resume"):
+            trainer.train()
+    again, rest = build(tmp_path, **settings, max_steps=6)
+    again.train(resume_from_checkpoint=True)
+    assert len(listener.iterations) == 2
+    assert [rollouts[0]["iteration"] for rollouts in rest.iterations] == [2]
+    assert len(tiny.logs(again, "eval_loss")) == 1
+
+
+SAVE = {"save_strategy": "steps", "save_steps": 2, "max_steps": 2}
+
+
+def test_waiting_rollouts_are_not_dropped_by_a_training_without_the_options(tmp_path):
+    trainer, _ = trained(tmp_path, rollout_budget_tokens=3, rollout_pool_groups=8, **SAVE)
+    assert trainer.rollouts.buffer.groups
+    plain, _ = build(tmp_path, max_steps=4)
+    with pytest.raises(
+        ValueError, match=r"holds \d groups of rollouts that are not trained on yet.*; set rollout_bud"
+    ):
+        plain.train(resume_from_checkpoint=True)
+    # Without the budget, the rule for repetitions alone lets them go on.
+    again, listener = build(tmp_path, repetition_max_period=4, max_steps=4)
+    again.train(resume_from_checkpoint=True)
+    assert any(each["segments"][0][0] == 0 for each in listener.rollouts)
+
+
+def test_a_training_without_the_options_goes_on_with_them(tmp_path):
+    trained(tmp_path, **SAVE)
+    again, listener = build(tmp_path, rollout_budget_tokens=3, max_steps=6)
+    again.train(resume_from_checkpoint=True)
+    assert len(listener.iterations) == 2
+
+
+def test_a_second_training_begins_without_rollouts(tmp_path):
+    trainer, listener = trained(tmp_path, repetition_max_period=4, max_steps=2)
+    trainer.train()
+    assert len(listener.iterations) == 2
+    trainer, listener = trained(tmp_path, rollout_budget_tokens=3, max_steps=6)
+    trainer.train()
+    for each in listener.rollouts:
+        assert [iteration for iteration, _ in each["segments"]] == sorted({i for i, _ in each["segments"]})
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -217,6 +358,16 @@ def test_resuming_is_bit_equal_with_trajectories_in_the_buffer(tmp_path, step):
         ),
         ({"rollout_budget_tokens": 4, "max_refills": 1}, "max_refills=1 would wait for whole new groups"),
         ({"rollout_budget_tokens": 4, "rollout_pool_groups": 3}, "rollout_pool_groups=3 is below the 4 groups"),
+        ({"rollout_budget_tokens": "24"}, "rollout_budget_tokens='24' is not a whole number"),
+        ({"rollout_budget_tokens": 2.5}, "rollout_budget_tokens=2.5 is not a whole number"),
+        ({"rollout_pause_share": "0.5"}, "rollout_pause_share='0.5' is not a number"),
+        ({"rollout_budget_tokens": 4, "rollout_pool_groups": 4.5}, "rollout_pool_groups=4.5 is not a whole number"),
+        ({"rollout_budget_tokens": 4, "max_rollout_segments": 1.5}, "max_rollout_segments=1.5 is not a whole number"),
+        ({"repetition_max_period": 2.5}, "repetition_max_period=2.5 is not a whole number"),
+        (
+            {"rollout_budget_tokens": 4, "use_vllm": True, "vllm_tensor_parallel_size": 2, "vllm_mode": "colocate"},
+            "vllm_tensor_parallel_size=2 shares an engine among processes",
+        ),
         ({"repetition_penalty_weight": 1.0}, "repetition_penalty_weight=1.0 needs a rule for repetitions"),
         ({"repetition_max_period": 2, "repetition_min_period": 3}, "1 <= min_period <= max_period"),
         (

@@ -1,0 +1,69 @@
+"""What becomes of what a vLLM server returns; the server itself is in `tests/on_vllm`."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from k15_plugins.generation import vllm_server
+from k15_plugins.generation.segments import SegmentRequest
+from k15_plugins.rollouts import RepetitionRule
+
+
+def segments(rows, allowances, rule=None, started=()):
+    generation = SimpleNamespace(max_completion_length=16, generation_kwargs={}, vllm_client=None)
+    trainer = SimpleNamespace(
+        vllm_generation=generation,
+        accelerator=SimpleNamespace(is_main_process=False),
+        args=SimpleNamespace(server_patience_seconds=1.0),
+        state=SimpleNamespace(global_step=0),
+        _last_loaded_step=0,
+    )
+    request = SegmentRequest(
+        prompt_ids=[[1]] * len(rows),
+        started=[np.array(started, np.int32)] * len(rows),
+        images=None,
+        multimodal_fields={},
+        allowances=allowances,
+        must_end=[False] * len(rows),
+        ends_at_allowance=[False] * len(rows),
+        pause_after=None,
+        repetition=rule,
+    )
+    found = vllm_server.generate_with_vllm_server(
+        trainer, lambda *_: (rows, [[-1.0] * len(row) for row in rows]), request
+    )
+    return [(len(each.ids), each.is_ended) for each in found]
+
+
+def test_what_is_shorter_than_the_servers_limit_was_ended_by_the_server():
+    rows = [[9] * 8, [9] * 6, [9] * 3, [9] * 4, [9] * 8]
+    assert segments(rows, [8, 4, 4, 4, 4]) == [(8, False), (4, False), (3, True), (4, True), (4, False)]
+
+
+def test_a_repetition_from_before_the_rule_cuts_nothing_off():
+    rule = RepetitionRule(max_period=1, min_count=3)
+    assert segments([[5, 6, 7]], [3], rule, started=[4, 4, 4, 2, 3]) == [(3, False)]
+    assert segments([[5, 5, 5, 6]], [4], rule, started=[4, 4, 4, 2, 3]) == [(3, False)]
+
+
+def test_a_server_that_dies_outside_of_segments_is_told_of_too(monkeypatch):
+    def refuse(**_):
+        raise ConnectionError("refused")
+
+    monkeypatch.setattr(vllm_server, "_answers", lambda *_: False)
+    client = SimpleNamespace(base_url="http://nowhere", generate=refuse)
+    trainer = SimpleNamespace(
+        vllm_generation=SimpleNamespace(vllm_client=client),
+        accelerator=SimpleNamespace(is_main_process=True),
+        args=SimpleNamespace(server_patience_seconds=1.0),
+        state=SimpleNamespace(global_step=0),
+        _last_loaded_step=0,
+    )
+
+    def single_turn(prompt_ids):
+        output = client.generate(prompts=prompt_ids)
+        return output["completion_ids"], output["logprobs"]
+
+    with pytest.raises(vllm_server.ServerLost, match="http://nowhere did not answer for 1 s"):
+        vllm_server.watched_single_turn(trainer, single_turn, [[1]])
