@@ -70,7 +70,7 @@ class CpuVLLMGeneration(vllm_generation.VLLMGeneration):
 def _forget_packed_experts(model: Any) -> None:
     """Let experts be packed anew with the layer's weights, which vLLM does only for a kernel that is not there yet."""
     for module in model.modules():
-        method = getattr(module, "quant_method", None)
+        method: Any = getattr(module, "quant_method", None)
         if hasattr(method, "moe_kernel"):
             method.moe_kernel = None
 

@@ -390,7 +390,7 @@ class MirrorDescentConfig(GRPOConfig):
             )
 
 
-def _is_list_of_numbers(value: Any) -> bool:
+def _is_list_of_numbers(value: object) -> bool:
     return isinstance(value, list | tuple) and all(
         isinstance(each, int | float) and not isinstance(each, bool) for each in value
     )
