@@ -1,4 +1,4 @@
-"""A job of two machines, both of them this one: torchrun is started twice, and the ranks find each other by address."""
+"""A job of two machines, both of them this one: torchrun is started twice, and the ranks find each other."""
 
 import os
 import socket
