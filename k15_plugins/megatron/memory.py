@@ -60,24 +60,22 @@ def weights_of_stage(config: Any, layout: MegatronLayout, stage: int) -> Weights
     return Weights(layers * layer + outside, layers * experts)
 
 
-def state_bytes(
-    weights: Weights, layout: MegatronLayout, value_bytes: int, distributed_optimizer: bool
-) -> dict[str, float]:
+def state_bytes(weights: Weights, layout: MegatronLayout, value_bytes: int) -> dict[str, float]:
     """Return the bytes of a rank that do not depend on the rows; padding of buffers aside.
+
+    Replicas share the state of the optimizer.
 
     Args:
         weights: of the rank.
         layout: over the ranks.
         value_bytes: of a weight: 4 for float32, 2 for bfloat16, which Adam has a float32 copy of beside its moments.
-        distributed_optimizer: whether the replicas share the state of the optimizer.
     """
     expert_replicas = layout.processes // (layout.pipeline_parallel * layout.expert_parallel)
-    shared, experts = (layout.data_parallel, expert_replicas) if distributed_optimizer else (1, 1)
     of_a_weight = 8 if value_bytes == 4 else 12
     return {
         "weights": float(weights.all * value_bytes),
         "gradients": float(weights.all * 4),
-        "optimizer": of_a_weight * (weights.shared / shared + weights.experts / experts),
+        "optimizer": of_a_weight * (weights.shared / layout.data_parallel + weights.experts / expert_replicas),
     }
 
 
@@ -150,7 +148,6 @@ def needs(
     tokens: int,
     value_bytes: int = 2,
     recompute: bool = True,
-    distributed_optimizer: bool = True,
 ) -> list[dict[str, float]]:
     """Return what a rank of each stage of the pipeline needs, in GB.
 
@@ -160,7 +157,6 @@ def needs(
         tokens: of a micro-batch, padding included: the larger of `max_tokens_per_micro_batch` and the longest row.
         value_bytes: of a weight and of a number among the activations: 4 for float32, 2 for bfloat16.
         recompute: whether each layer is computed again in the backward pass.
-        distributed_optimizer: whether the replicas share the state of the optimizer.
 
     Raises:
         ValueError: if the model cannot be laid out so, or the pipeline is interleaved.
@@ -171,7 +167,7 @@ def needs(
     found = []
     for stage in range(layout.pipeline_parallel):
         weights = weights_of_stage(config, layout, stage)
-        parts = state_bytes(weights, layout, value_bytes, distributed_optimizer)
+        parts = state_bytes(weights, layout, value_bytes)
         parts["activations and logits"] = tokens * token_bytes(config, layout, stage, value_bytes, recompute)
         parts["in all"] = sum(parts.values())
         found.append({name: size / GB for name, size in parts.items()})

@@ -145,9 +145,7 @@ def check_same_config(saved: dict[str, Any], config: dict[str, Any]) -> None:
         ValueError: Naming the first key that differs.
     """
     before, now = flat(saved), flat(config)
-    known = _MAY_DIFFER
-    if before.get("backend._target_") == _MEGATRON:
-        known += _MEGATRON_MAY_DIFFER
+    known = _MAY_DIFFER + (_MEGATRON_MAY_DIFFER if before.get("backend._target_") == _MEGATRON else ())
     for key in sorted(before.keys() | now.keys()):
         may_differ = key in known or key.startswith(_MAY_DIFFER_BELOW)
         if not may_differ and before.get(key) != now.get(key):

@@ -150,3 +150,14 @@ def test_slurm_takes_the_launcher_of_one_machine(tmp_path, monkeypatch):
     assert "--max-model-len 32768" in served
     assert served.endswith("&")
     assert script.index("vllm serve") < script.index("srun")
+
+
+def test_megatron_takes_the_settings(recipe):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("megatron.core.transformer")
+    from k15_plugins.megatron.model import transformer_config
+
+    _, _, engine, model = recipe
+    told = transformer_config(model, engine.layout, torch.bfloat16, **engine.transformer)
+    assert (told.recompute_method, told.recompute_num_layers) == ("uniform", 1)
+    assert told.sequence_parallel
