@@ -51,8 +51,8 @@ class EngineSettings:
             )
         if self.nodes > 1 and not re.fullmatch(r".+:\d+", self.address or ""):
             raise ValueError(
-                f"backend.address={self.address} has to be HOST:PORT of the first machine, with a free port, where the "
-                f"ranks of backend.nodes={self.nodes} machines find each other."
+                f"backend.address={self.address} has to be HOST:PORT of the first machine, with a free port, where "
+                f"the ranks of backend.nodes={self.nodes} machines find each other."
             )
 
     @property
