@@ -62,7 +62,8 @@ def test_sizes_that_do_not_go_together(sizes, message):
             {"tensor_parallel": 2},
             "llama",
             {"intermediate_size": 97},
-            "backend.tensor_parallel=2 does not divide the model's 97 entries of the feed-forward layer; take a divisor of them",
+            "backend.tensor_parallel=2 does not divide the model's 97 entries of the feed-forward layer; take a "
+            "divisor of them",
         ),
         (
             {"pipeline_parallel": 4},
@@ -74,7 +75,8 @@ def test_sizes_that_do_not_go_together(sizes, message):
             {"pipeline_parallel": 4, "virtual_pipeline": 2},
             "llama",
             {},
-            "backend.pipeline_parallel x virtual_pipeline=8 does not divide the model's 4 layers; take a divisor of them",
+            "backend.pipeline_parallel x virtual_pipeline=8 does not divide the model's 4 layers; take a divisor of "
+            "them",
         ),
         (
             {"expert_parallel": 4},
