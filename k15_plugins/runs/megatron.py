@@ -25,7 +25,6 @@ class MegatronBackend(Backend):
         expert_parallel (`int`): See `MegatronLayout`.
         sequence_parallel (`bool`): See `MegatronLayout`.
         dtype (`str`): See `EngineSettings`.
-        distributed_optimizer (`bool`): See `EngineSettings`.
         max_tokens_per_micro_batch (`int`): See `EngineSettings`.
         settings (`dict`): Fields of Megatron's `TransformerConfig`.
 
@@ -39,7 +38,6 @@ class MegatronBackend(Backend):
     expert_parallel: int = 1
     sequence_parallel: bool = False
     dtype: str = "float32"
-    distributed_optimizer: bool = True
     max_tokens_per_micro_batch: int = 8192
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -67,7 +65,6 @@ class MegatronBackend(Backend):
         return EngineSettings(
             layout=layout,
             dtype=self.dtype,
-            distributed_optimizer=self.distributed_optimizer,
             max_tokens_per_micro_batch=self.max_tokens_per_micro_batch,
             transformer=self.settings,
         )

@@ -54,6 +54,8 @@ _NUMBERS_OR_NONE = {
     "max_rollout_segments": int,
     "repetition_max_period": int,
 }
+_FLAGS = ("baseline_leave_one_out", "reset_optimizer", "positives_only", "disable_dropout", "fail_truncated")
+_INTERVAL = "take two numbers [alpha, beta] with alpha < 0 < beta, in nats"
 
 
 @dataclass
@@ -297,6 +299,12 @@ class MirrorDescentConfig(GRPOConfig):
             if isinstance(value, bool) or not isinstance(value, (int, kind)):
                 number = "whole number" if kind is int else "number"
                 raise ValueError(f"{name}={value!r} is not a {number}; the default is {defaults_here[name]}.")
+        for name in _FLAGS:
+            if not isinstance(getattr(self, name), bool | None):
+                raise ValueError(f"{name}={getattr(self, name)!r} is neither true nor false.")
+        interval = self.log_ratio_interval
+        if interval is not None and not _is_list_of_numbers(interval):
+            raise ValueError(f"log_ratio_interval={interval!r} is no list of numbers; {_INTERVAL}.")
         choices = {
             "baseline": ("mean", "log_mean_exp"),
             "penalty_level": ("sequence", "token"),
@@ -329,7 +337,7 @@ class MirrorDescentConfig(GRPOConfig):
             "updates_per_iteration": "take 1 or more; from 2 on tau acts",
             "lr_warmup_updates": f"take 0 to updates_per_iteration={self.updates_per_iteration}",
             "drop_negative_probability": "take a probability from 0 to 1",
-            "log_ratio_interval": "take two numbers [alpha, beta] with alpha < 0 < beta, in nats",
+            "log_ratio_interval": _INTERVAL,
             "importance_weight_cap": "take a number > 0, or leave it out",
             "rollout_budget_tokens": "take 1 or more tokens, or leave it out",
             "rollout_pause_share": "take a share between 0 and 1, or leave it out",
@@ -380,3 +388,9 @@ class MirrorDescentConfig(GRPOConfig):
                 f"drop_negative_probability={self.drop_negative_probability} has nothing to drop with "
                 "positives_only=True; leave one of them out."
             )
+
+
+def _is_list_of_numbers(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(
+        isinstance(each, int | float) and not isinstance(each, bool) for each in value
+    )

@@ -8,6 +8,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 
 from k15_plugins import MirrorDescentConfig, MirrorDescentTrainer
 from k15_plugins.runs.tiny_reasoner import tiny_tokenizer
+from k15_plugins.trainers.megatron import MegatronMirrorDescentTrainer
 
 BUILT: list[Any] = []
 
@@ -58,7 +59,7 @@ class Listener(TrainerCallback):
 def build(folder: Any, model: Any, **changes: Any) -> tuple[MirrorDescentTrainer, Listener]:
     """Build a trainer that generates with vLLM in this process unless told otherwise."""
     listener = Listener()
-    own = {name: changes.pop(name) for name in ("peft_config", "sampler") if name in changes}
+    own = {name: changes.pop(name) for name in ("peft_config", "sampler", "engine") if name in changes}
     settings = {
         "use_vllm": True,
         "vllm_mode": "colocate",
@@ -67,9 +68,10 @@ def build(folder: Any, model: Any, **changes: Any) -> tuple[MirrorDescentTrainer
         "learning_rate": 1e-3,
         "model_init_kwargs": {"dtype": "float32"},
     }
-    if not isinstance(model, str):
+    if not isinstance(model, str) or "engine" in own:
         del settings["model_init_kwargs"]
-    trainer = MirrorDescentTrainer(
+    kind = MegatronMirrorDescentTrainer if "engine" in own else MirrorDescentTrainer
+    trainer = kind(
         model,
         [tiny.odd_start],
         MirrorDescentConfig(**tiny.arguments(folder, **settings | changes)),

@@ -151,7 +151,9 @@ def test_what_cannot_be_is_refused():
         buffer.extend(second, [1, 2], [0.0], 0, None)
     with pytest.raises(ValueError, match="saved rollouts have num_generations=1, the training 2; make them equal"):
         RolloutBuffer(2, 3).load_state_dict(buffer.state_dict())
-    with pytest.raises(ValueError, match="saved rollouts have max_tokens=3, the training 4; make them equal"):
+    with pytest.raises(
+        ValueError, match="saved rollouts have max_completion_length=3, the training 4; make them equal"
+    ):
         RolloutBuffer(1, 4).load_state_dict(buffer.state_dict())
 
 
