@@ -19,11 +19,13 @@ def exported(engine: Any) -> dict[str, Tensor]:
     return {name: tensor.clone() for name, tensor in engine.export_weights()}
 
 
-def save(engine: Any, folder: Path) -> None:
-    """Make two updates, save, and make a third; write the weights before and after it."""
+def save(engine: Any, folder: Path, is_reset: bool) -> None:
+    """Make two updates, maybe reset the optimizer, save, and make a third; write the weights before and after it."""
     rows = unequal_rows()
     for _ in range(2):
         updated(engine, rows)
+    if is_reset:
+        engine.reset_optimizer()
     engine.save(str(folder / "checkpoint"))
     before = exported(engine)
     _, after = updated(engine, rows)
@@ -55,7 +57,7 @@ def main(folder: Path) -> None:
         model = Path(case["model"])
         engine = MegatronEngine(engine_settings(case["layout"]), str(model / "model"))
         if case["save"]:
-            save(engine, model)
+            save(engine, model, case["reset"])
         else:
             result = resume(engine, model)
             if distributed.get_rank() == 0:

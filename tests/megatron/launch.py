@@ -14,7 +14,7 @@ def run_job(processes: int, script: str, *arguments: Any, timeout_seconds: float
 
     Args:
         processes: ranks.
-        script: name of the file.
+        script: name of the file, or a path of another one.
         *arguments: of the script.
         timeout_seconds: after which the job is ended.
 
@@ -24,7 +24,7 @@ def run_job(processes: int, script: str, *arguments: Any, timeout_seconds: float
     job = subprocess.Popen(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"),
-            *(str(Path(__file__).with_name(script)), *map(str, arguments)),
+            *(str(Path(__file__).parent / script), *map(str, arguments)),
         ],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(Path(__file__).parent)])},
     )
