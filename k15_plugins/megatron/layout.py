@@ -43,7 +43,7 @@ class MegatronLayout:
         if (self.processes // self.pipeline_parallel) % self.expert_parallel:
             raise ValueError(
                 f"backend.expert_parallel={self.expert_parallel} does not divide the "
-                f"{self.processes // self.pipeline_parallel} ranks of a pipeline stage."
+                f"{self.processes // self.pipeline_parallel} ranks of a pipeline stage; take a divisor of them."
             )
         if self.virtual_pipeline > 1 and self.pipeline_parallel == 1:
             raise ValueError(
@@ -87,7 +87,9 @@ class MegatronLayout:
             splits.append(("expert_parallel", self.expert_parallel, experts, "experts"))
         for name, parts, whole, of_what in splits:
             if whole % parts:
-                raise ValueError(f"backend.{name}={parts} does not divide the model's {whole} {of_what}.")
+                raise ValueError(
+                    f"backend.{name}={parts} does not divide the model's {whole} {of_what}; take a divisor of them."
+                )
         if self.expert_parallel > 1 and not experts:
             raise ValueError(
                 f"backend.expert_parallel={self.expert_parallel} splits experts, and a {config.model_type} model has "

@@ -53,6 +53,8 @@ class MegatronMirrorDescentTrainer(MirrorDescentTrainer):
         config = AutoConfig.from_pretrained(model)
         check_family(config)
         engine.layout.check_model(config)
+        # The other GPUs of this machine are the job's; TRL refuses a process that sees several.
+        args._n_gpu = min(args.n_gpu, 1)
         super().__init__(_shell(model, config, args.use_vllm, engine.dtype), reward_funcs, args, **kwargs)
         self.engine = RemoteEngine(
             replace(
