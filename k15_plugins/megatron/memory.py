@@ -79,7 +79,7 @@ def state_bytes(weights: Weights, layout: MegatronLayout, value_bytes: int) -> d
     }
 
 
-def layer_bytes(config: Any, layout: MegatronLayout, value_bytes: int) -> float:
+def layer_bytes(config: Any, layout: MegatronLayout) -> float:
     """Return the bytes a token that a layer keeps from its forward to its backward pass, on each rank.
 
     These are: of both norms what comes in, what is normed and what goes out (six of the model's width); queries, keys
@@ -87,12 +87,12 @@ def layer_bytes(config: Any, layout: MegatronLayout, value_bytes: int) -> float:
     and after its heads are joined; where queries and keys are normed, these before and after; and of the MLP the gate
     before and after its activation, the up projection and their product. With experts each token is in
     `num_experts_per_tok` of them, and has its own vector there before, within and after (three of the model's width);
-    that all ranks' experts get the same number of tokens is taken for granted.
+    that all ranks' experts get the same number of tokens is taken for granted. All of it counts as float32: with
+    weights in bfloat16, no less was measured.
 
     Args:
         config: a `transformers.PretrainedConfig` of a family that the engine knows.
         layout: over the ranks.
-        value_bytes: of a number.
     """
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
     split = (6 * heads + 3 * kv_heads) * head_size(config)
@@ -102,21 +102,20 @@ def layer_bytes(config: Any, layout: MegatronLayout, value_bytes: int) -> float:
         split += config.num_experts_per_tok * (3 * config.hidden_size + 4 * config.moe_intermediate_size)
     else:
         split += 4 * config.intermediate_size
-    return (_width(config, layout) * 6 + split / layout.tensor_parallel) * value_bytes
+    return 4 * (_width(config, layout) * 6 + split / layout.tensor_parallel)
 
 
-def backward_bytes(config: Any, layout: MegatronLayout, value_bytes: int) -> float:
+def backward_bytes(config: Any, layout: MegatronLayout) -> float:
     """Return the bytes a token of the gradients on the way through a layer: the model's width, and three of its MLP's.
 
     Args:
         config: a `transformers.PretrainedConfig` of a family that the engine knows.
         layout: over the ranks.
-        value_bytes: of a number.
     """
     width = config.intermediate_size
     if config.model_type == "qwen3_moe":
         width = config.num_experts_per_tok * config.moe_intermediate_size
-    return (_width(config, layout) + 3 * width / layout.tensor_parallel) * value_bytes
+    return 4 * (_width(config, layout) + 3 * width / layout.tensor_parallel)
 
 
 def token_bytes(config: Any, layout: MegatronLayout, stage: int, value_bytes: int, recompute: bool) -> float:
@@ -129,12 +128,12 @@ def token_bytes(config: Any, layout: MegatronLayout, stage: int, value_bytes: in
         config: a `transformers.PretrainedConfig` of a family that the engine knows.
         layout: over the ranks.
         stage: of the pipeline, from 0.
-        value_bytes: of a number.
+        value_bytes: of a number between layers.
         recompute: whether each layer is computed again in the backward pass (`recompute_granularity: full`).
     """
-    layer = layer_bytes(config, layout, value_bytes)
+    layer = layer_bytes(config, layout)
     kept = config.num_hidden_layers // layout.pipeline_parallel * (layout.pipeline_parallel - stage)
-    backward = backward_bytes(config, layout, value_bytes) + (layer if recompute else 0)
+    backward = backward_bytes(config, layout) + (layer if recompute else 0)
     entries = -(-config.vocab_size // layout.tensor_parallel) if stage == layout.pipeline_parallel - 1 else 0
     return kept * (_width(config, layout) * value_bytes if recompute else layer) + max(
         LOGIT_BYTES * entries, backward + 4 * entries
@@ -155,7 +154,7 @@ def needs(
         config: a `transformers.PretrainedConfig` of a family that the engine knows.
         layout: over the ranks.
         tokens: of a micro-batch, padding included: the larger of `max_tokens_per_micro_batch` and the longest row.
-        value_bytes: of a weight and of a number among the activations: 4 for float32, 2 for bfloat16.
+        value_bytes: of a weight and of a number between layers: 4 for float32, 2 for bfloat16.
         recompute: whether each layer is computed again in the backward pass.
 
     Raises:
