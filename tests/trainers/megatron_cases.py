@@ -1,5 +1,7 @@
 """A training on a Megatron job for `test_megatron_trainer.py`; run as a script it trains until it is killed."""
 
+import os
+import signal
 import sys
 from pathlib import Path
 
@@ -25,7 +27,7 @@ SETTINGS = {
     "weight_decay": 0.1,
     "max_grad_norm": 0.3,
     "lr_scheduler_type": "linear",
-    "learning_rate": 3e-2,
+    "learning_rate": 3e-3,
     "adam_epsilon": 1e-2,  # else Adam's first step has the size of the sign: rounding of gradients would show
 }
 
@@ -51,6 +53,22 @@ def processes_of(trainer: MegatronMirrorDescentTrainer) -> list[psutil.Process]:
     """Return torchrun and the ranks, in their order."""
     torchrun = psutil.Process(trainer.engine._job.pid)
     return [torchrun, *sorted(torchrun.children(), key=lambda each: int(each.environ()["RANK"]))]
+
+
+class DeadlyLoss:
+    """A loss that kills rank 1 where it is computed, while rank 0 waits for it.
+
+    Args:
+        loss: the other ranks'.
+    """
+
+    def __init__(self, loss):
+        self.loss = loss
+
+    def __call__(self, *arguments):
+        if os.environ["RANK"] == "1":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.loss(*arguments)
 
 
 class _Tell(TrainerCallback):

@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -13,13 +12,15 @@ import megatron_cases
 import psutil
 import pytest
 import tiny
-from megatron_cases import SETTINGS, build, processes_of, saved_model
+from megatron_cases import SETTINGS, DeadlyLoss, build, processes_of, saved_model
 from peft import LoraConfig
 from safetensors.torch import load_file
 from transformers import TrainerCallback
 
 TP2 = {"processes": 2, "tensor_parallel": 2}
 PP2 = {"processes": 2, "pipeline_parallel": 2}
+TESTS = Path(tiny.__file__).parent
+PATHS = os.pathsep.join(map(str, [TESTS.parent, TESTS, TESTS / "trainers"]))
 SAME = {
     "loss", "grad_norm", "learning_rate", "reward", "reward_std", "entropy", "completions/mean_length",
     "k15/rho_mean", "k15/rho_std", "k15/rho_abs_max", "k15/penalty_share", "k15/dead_groups", "k15/baseline",
@@ -76,10 +77,12 @@ def test_two_ranks_train_as_one_device(on_two_ranks, model, tmp_path):
     expected = weights(tmp_path / "end")
     assert_same_weights(weights(folder / "end"), expected)
     # What is compared happens: weights move, the norm is clipped, rollouts go on in the next iteration.
-    assert max((expected[name] - start[name]).abs().max().item() for name in expected) > 1e-2
+    assert max((expected[name] - start[name]).abs().max().item() for name in expected) > 1e-3
     assert max(entry["grad_norm"] for entry in ours) > SETTINGS["max_grad_norm"]
     assert max(entry["k15/rho_abs_max"] for entry in ours) > 1e-2
-    assert min(entry["completions/mean_length"] for entry in ours) > 4
+    lengths = [entry["completions/mean_length"] for entry in ours if "completions/mean_length" in entry]
+    assert len(lengths) == 3
+    assert min(lengths) > SETTINGS["rollout_budget_tokens"]
 
 
 def test_a_training_goes_on_in_another_layout(on_two_ranks, model, tmp_path):
@@ -94,7 +97,7 @@ def test_a_training_goes_on_in_another_layout(on_two_ranks, model, tmp_path):
 
 
 class KillRank(TrainerCallback):
-    """Kills a rank before the second update, or while the other one waits for it in that update."""
+    """Kills a rank before the second update, or in the middle of it."""
 
     def __init__(self, in_the_middle):
         self.in_the_middle = in_the_middle
@@ -103,36 +106,46 @@ class KillRank(TrainerCallback):
         if state.global_step != 1:
             return
         self.processes = processes_of(self.trainer)
-        rank = self.processes[-1]
         if self.in_the_middle:
-            rank.suspend()
-            threading.Timer(3.0, rank.kill).start()
+            loss = self.trainer._update_loss()
+            self.trainer._update_loss = lambda: DeadlyLoss(loss)
         else:
-            rank.kill()
+            self.processes[-1].kill()
 
 
 @pytest.mark.parametrize("in_the_middle", [False, True])
-def test_a_killed_rank_is_said_and_nothing_stays(model, tmp_path, in_the_middle):
+def test_a_killed_rank_is_said_and_nothing_stays(model, tmp_path, monkeypatch, in_the_middle):
+    monkeypatch.setenv("PYTHONPATH", PATHS)
     kill = KillRank(in_the_middle)
     kill.trainer = build(tmp_path, model, TP2, callbacks=[kill])
-    message = (
-        r"a rank of the Megatron job died \(exit code 1\) before or during \w+; .* Resume from the last checkpoint"
-    )
-    with pytest.raises(RuntimeError, match=message) as raised:
+    message = r"a rank of the Megatron job died \(exit code 1\) before or during train_batch; .* Resume from the last"
+    with pytest.raises(RuntimeError, match=message):
         kill.trainer.train()
-    print(raised.value)
     assert kill.trainer.state.global_step == 1
-    _, alive = psutil.wait_procs(kill.processes, timeout=30)
-    assert alive == []
+    assert still_running(kill.processes) == []
     with pytest.raises(RuntimeError, match="a rank of the Megatron job died"):
         kill.trainer.engine.memory()
     kill.trainer.engine.close()
 
 
+def still_running(processes, timeout_seconds=60):
+    deadline = time.monotonic() + timeout_seconds
+    while not all(map(has_ended, processes)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return [process for process in processes if not has_ended(process)]
+
+
+def has_ended(process):
+    try:
+        # Nobody may ask for its exit code.
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def test_a_killed_trainer_leaves_no_rank(tmp_path):
-    paths = os.pathsep.join([str(Path(tiny.__file__).parent), str(Path(tiny.__file__).parents[1])])
     trainer = subprocess.Popen(
-        [sys.executable, megatron_cases.__file__, str(tmp_path)], env=os.environ | {"PYTHONPATH": paths}
+        [sys.executable, megatron_cases.__file__, str(tmp_path)], env=os.environ | {"PYTHONPATH": PATHS}
     )
     deadline = time.monotonic() + 200
     while not (tmp_path / "pids").exists():
@@ -143,8 +156,7 @@ def test_a_killed_trainer_leaves_no_rank(tmp_path):
     assert len(processes) == 3
     trainer.send_signal(signal.SIGKILL)
     trainer.wait()
-    _, alive = psutil.wait_procs(processes, timeout=60)
-    assert alive == []
+    assert still_running(processes) == []
 
 
 @pytest.mark.parametrize(
