@@ -74,6 +74,7 @@ def trainer(folder: Any, trainer_class: type = MirrorDescentTrainer, **changes: 
         "reward_funcs",
         "rollout_func",
         "model",
+        "engine",
     }
     given = {name: changes.pop(name) for name in own & changes.keys()}
     pieces = {"model": model(), "reward_funcs": [odd_start], "train_dataset": problems()} | given

@@ -46,6 +46,8 @@ def main() -> int:
             _answer(trainer, "done", None if isinstance(result, Iterator) else result)
         except Exception as error:
             traceback.print_exc()
+            if _is_of_another_rank(error):
+                return 1
             _answer(trainer, "error", f"{type(error).__name__}: {error}")
             return 1
     distributed.destroy_process_group()
@@ -65,6 +67,11 @@ def _calls(trainer: Connection | None, group: Any) -> Iterator[tuple[str, Any]]:
         if call[0] is None:
             return
         yield call[0]
+
+
+def _is_of_another_rank(error: Exception) -> bool:
+    """Tell whether another rank has ended while this one waited for it; gloo has no class of errors for that."""
+    return isinstance(error, distributed.DistError) or "gloo/transport" in str(error)
 
 
 def _answer(trainer: Connection | None, kind: str, value: Any) -> None:

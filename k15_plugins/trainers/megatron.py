@@ -125,9 +125,12 @@ class MegatronMirrorDescentTrainer(MirrorDescentTrainer):
         loss = torch.zeros((), device=self.accelerator.device, requires_grad=True)
         if not self.accelerator.sync_gradients:
             return loss
-        rows, self._parts = _together(self._parts), []
-        figures = self.engine.train_batch(rows, self.temperature, self._update_loss())
-        self._log_loss(figures, rows.columns)
+        parts, self._parts = self._parts, []
+        figures = self.engine.train_batch(_together(parts), self.temperature, self._update_loss())
+        # Metrics are means over micro-batches, as on one device.
+        split = {name: values.split([len(part.ids) for part in parts]) for name, values in figures.items()}
+        for place, part in enumerate(parts):
+            self._log_loss({name: values[place] for name, values in split.items()}, part.columns)
         return loss + figures["loss"].sum().to(loss.device)
 
     def _clip_grad_norm(self, model: Any) -> Any:

@@ -429,7 +429,8 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         sums = gather(torch.stack([policy, penalty]).unsqueeze(0)).sum(dim=0)
         rho_N = gather(figures["rho"])[gather(keep_B) > 0]
         metrics = self._metrics["train" if self.model.training else "eval"]
-        metrics["k15/penalty_share"].append((sums[1] / sums.sum().clamp(min=1e-12)).item())
+        # The first update has rho = 0 but for rounding, of which there is no share.
+        metrics["k15/penalty_share"].append((sums[1] / sums.sum().clamp(min=1e-8)).item())
         if rho_N.numel() > 0:
             metrics["k15/rho_mean"].append(rho_N.mean().item())
             metrics["k15/rho_std"].append(rho_N.std(correction=0).item())
