@@ -6,6 +6,7 @@ import pickle
 import secrets
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, Listener
 from typing import Any
@@ -37,6 +38,7 @@ class RemoteEngine:
 
     def __init__(self, settings: EngineSettings, folder: str):
         self.settings = settings
+        self._begin()
         key = secrets.token_bytes(32)
         with Listener(("127.0.0.1", 0), authkey=key) as listener:
             host, port = listener.address
@@ -79,10 +81,19 @@ class RemoteEngine:
         self._call("reset_optimizer")
 
     def export_weights(self) -> Iterator[tuple[str, Tensor]]:
-        """As `MegatronEngine.export_weights`; has to be exhausted before any other call."""
+        """As `MegatronEngine.export_weights`; any other call ends it.
+
+        Who takes the tensors may fail amid them, or hang in a thread of its own (a vLLM server that is lost): the next
+        call, such as the one for a checkpoint, passes over what nobody took.
+        """
         self._send("export_weights")
+        mine = self._stream
         while True:
-            kind, value = self._receive("export_weights")
+            with self._lock:
+                if self._stream != mine:
+                    raise RuntimeError("the export of weights was ended by a call that came after it.")
+                kind, value = self._receive("export_weights")
+                self._is_streaming = kind != "done"
             if kind == "done":
                 return
             yield value
@@ -132,11 +143,22 @@ class RemoteEngine:
         self._send(name, *arguments)
         return self._receive(name)[1]
 
+    def _begin(self) -> None:
+        """Set up what keeps calls and answers in step."""
+        self._lock = threading.Lock()
+        self._stream = 0  # calls so far; the number of the one whose tensors are under way
+        self._is_streaming = False
+
     def _send(self, name: str, *arguments: Any) -> None:
-        try:
-            self._connection.send_bytes(pickle.dumps((name, arguments), protocol=pickle.HIGHEST_PROTOCOL))
-        except OSError as error:
-            raise self._lost(name) from error
+        with self._lock:
+            while self._is_streaming:
+                self._is_streaming = self._receive("export_weights")[0] != "done"
+            try:
+                self._connection.send_bytes(pickle.dumps((name, arguments), protocol=pickle.HIGHEST_PROTOCOL))
+            except OSError as error:
+                raise self._lost(name) from error
+            self._stream += 1
+            self._is_streaming = name == "export_weights"
 
     def _receive(self, name: str) -> tuple[str, Any]:
         try:
