@@ -1,5 +1,6 @@
 """Sharded checkpoints of weights and optimizer that any layout can load (`megatron.core.dist_checkpointing`)."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ def save_checkpoint(folder: str, chunks: list[Any], optimizer: Any) -> None:
     """Save a model and its optimizer.
 
     Args:
-        folder: is made.
+        folder: is made; one that is there already, of a run that went on from further back, is replaced.
         chunks: of this rank.
         optimizer: Megatron's, distributed.
     """
     if distributed.get_rank() == 0:
+        if Path(folder).exists():
+            shutil.rmtree(folder)
         Path(folder).mkdir(parents=True)
     distributed.barrier()
     state, others = _sharded_state(chunks, optimizer, is_loading=False)

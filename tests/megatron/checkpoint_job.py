@@ -22,8 +22,10 @@ def exported(engine: Any) -> dict[str, Tensor]:
 def save(engine: Any, folder: Path, is_reset: bool) -> None:
     """Make two updates, maybe reset the optimizer, save, and make a third; write the weights before and after it."""
     rows = unequal_rows()
-    for _ in range(2):
-        updated(engine, rows)
+    updated(engine, rows)
+    # A run that went on from further back, or that loses its server, saves in the place of an older checkpoint.
+    engine.save(str(folder / "checkpoint"))
+    updated(engine, rows)
     if is_reset:
         engine.reset_optimizer()
     engine.save(str(folder / "checkpoint"))
