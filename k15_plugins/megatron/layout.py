@@ -31,6 +31,8 @@ class MegatronLayout:
     sequence_parallel: bool = False
 
     def __post_init__(self) -> None:
+        if not isinstance(self.sequence_parallel, bool):
+            raise ValueError(f"backend.sequence_parallel={self.sequence_parallel!r} is neither true nor false.")
         for name, size in vars(self).items():
             if name != "sequence_parallel" and (not isinstance(size, int) or size < 1):
                 raise ValueError(f"backend.{name}={size!r} is not a number of ranks; take 1 or more.")

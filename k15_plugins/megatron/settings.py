@@ -42,6 +42,11 @@ class EngineSettings:
     address: str | None = None
 
     def __post_init__(self) -> None:
+        tokens = self.max_tokens_per_micro_batch
+        if not isinstance(tokens, int) or tokens < 1:
+            raise ValueError(
+                f"backend.max_tokens_per_micro_batch={tokens!r} is not a number of tokens; take 1 or more."
+            )
         if not isinstance(self.nodes, int) or self.nodes < 1:
             raise ValueError(f"backend.nodes={self.nodes!r} is not a number of machines; take 1 or more.")
         if self.layout.processes % self.nodes:

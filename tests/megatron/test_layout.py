@@ -6,6 +6,7 @@ import pytest
 from engine_cases import model_config
 
 from k15_plugins.megatron.layout import MegatronLayout
+from k15_plugins.megatron.settings import EngineSettings
 
 
 @pytest.mark.parametrize(
@@ -30,6 +31,10 @@ from k15_plugins.megatron.layout import MegatronLayout
             {"processes": 2, "virtual_pipeline": 2},
             "backend.virtual_pipeline=2 interleaves the stages of a pipeline, and there is one; take "
             "backend.pipeline_parallel=2 or more, or virtual_pipeline=1",
+        ),
+        (
+            {"processes": 2, "tensor_parallel": 2, "sequence_parallel": "no"},
+            "backend.sequence_parallel='no' is neither true nor false",
         ),
         (
             {"processes": 2, "sequence_parallel": True},
@@ -108,3 +113,9 @@ def test_what_is_left_over_is_data_parallel():
     layout = MegatronLayout(processes=8, tensor_parallel=2, pipeline_parallel=2, virtual_pipeline=2)
     layout.check_model(model_config("llama"))
     assert layout.data_parallel == 2
+
+
+@pytest.mark.parametrize("tokens", [0, "8k"])
+def test_micro_batches_of_no_size(tokens):
+    with pytest.raises(ValueError, match=f"backend.max_tokens_per_micro_batch={tokens!r} is not a number of tokens"):
+        EngineSettings(MegatronLayout(1), max_tokens_per_micro_batch=tokens)
