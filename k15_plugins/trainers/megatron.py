@@ -53,6 +53,7 @@ class MegatronMirrorDescentTrainer(MirrorDescentTrainer):
         config = AutoConfig.from_pretrained(model)
         check_family(config)
         engine.layout.check_model(config)
+        _refuse_for_model(args, config)
         # The other GPUs of this machine are the job's; TRL refuses a process that sees several.
         args._n_gpu = min(args.n_gpu, 1)
         super().__init__(_shell(model, config, args.use_vllm, engine.dtype), reward_funcs, args, **kwargs)
@@ -77,6 +78,16 @@ class MegatronMirrorDescentTrainer(MirrorDescentTrainer):
         """Return what stands for the engine's optimizer: its learning rate follows the schedule."""
         self.optimizer = _EngineOptimizer(self.engine, self.args.learning_rate)
         return self.optimizer
+
+    def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
+        """Train as `MirrorDescentTrainer.train`; nothing of a training before this one is taken for its own.
+
+        Args:
+            resume_from_checkpoint: as `MirrorDescentTrainer.train`.
+            **kwargs: the same.
+        """
+        self._parts, self._pulled_at = [], None
+        return super().train(resume_from_checkpoint, **kwargs)
 
     def _reset_optimizer(self) -> None:
         self.engine.reset_optimizer()
@@ -243,3 +254,29 @@ def _refuse(args: MirrorDescentConfig, others: dict[str, Any]) -> None:
         )
     if args.optim not in ("adamw_torch", "adamw_torch_fused"):
         raise ValueError(f"optim={args.optim} is not Megatron's Adam; leave it out or take another backend.")
+    if args.cast_lm_head_to_fp32:
+        raise ValueError(
+            "cast_lm_head_to_fp32=True changes the trainer's model, which the engine does not see; leave it out, or "
+            "take backend.dtype=float32."
+        )
+    if others.get("optimizers", (None, None))[0] is not None:
+        raise ValueError("backend=megatron trains with Megatron's Adam; leave out the optimizer.")
+
+
+def _refuse_for_model(args: MirrorDescentConfig, config: Any) -> None:
+    """Refuse what a model's config asks for and the engine would leave out.
+
+    TRL balances experts with the model's own coefficient if it is given none.
+    """
+    of_model = getattr(config, "router_aux_loss_coef", 0.0)
+    coefficient = of_model if args.router_aux_loss_coef is None else args.router_aux_loss_coef
+    if coefficient and hasattr(config, "output_router_logits"):
+        raise ValueError(
+            f"router_aux_loss_coef={coefficient} adds a loss that balances experts, which backend=megatron does not "
+            "compute; set trainer.args.router_aux_loss_coef=0."
+        )
+    if not args.disable_dropout and getattr(config, "attention_dropout", 0.0):
+        raise ValueError(
+            f"disable_dropout=False keeps the model's attention_dropout={config.attention_dropout}, which "
+            "backend=megatron does not have; leave it out."
+        )

@@ -24,6 +24,7 @@ def save_mixture(folder):
             num_experts=4,
             num_experts_per_tok=2,
             norm_topk_prob=True,
+            router_aux_loss_coef=0.0,
             num_hidden_layers=2,
             num_attention_heads=2,
             num_key_value_heads=2,

@@ -15,8 +15,9 @@ import tiny
 from megatron_cases import SETTINGS, DeadlyLoss, build, processes_of, saved_model
 from peft import LoraConfig
 from safetensors.torch import load_file
-from transformers import TrainerCallback
+from transformers import AutoConfig, TrainerCallback
 
+ONE = {"processes": 1}
 TP2 = {"processes": 2, "tensor_parallel": 2}
 PP2 = {"processes": 2, "pipeline_parallel": 2}
 TESTS = Path(tiny.__file__).parent
@@ -165,8 +166,22 @@ def test_a_killed_trainer_leaves_no_rank(tmp_path):
         ({"beta": 0.1}, "beta=0.1 needs the starting policy as a second model, which backend=megatron does not hold"),
         ({"peft_config": LoraConfig()}, "backend=megatron trains whole models; leave out the adapters"),
         ({"optim": "sgd"}, "is not Megatron's Adam; leave it out"),
+        ({"cast_lm_head_to_fp32": True}, "changes the trainer's model, which the engine does not see"),
     ],
 )
 def test_what_the_engine_would_leave_out_is_refused_before_a_model_is_loaded(tmp_path, changes, message):
     with pytest.raises(ValueError, match=re.escape(message)):
         build(tmp_path, str(tmp_path / "no_model"), TP2, **changes)
+
+
+@pytest.mark.parametrize(
+    ("family", "of_model", "changes", "message"),
+    [
+        ("qwen3_moe", {"norm_topk_prob": True}, {}, "router_aux_loss_coef=0.001 adds a loss that balances experts"),
+        ("llama", {"attention_dropout": 0.1}, {"disable_dropout": False}, "keeps the model's attention_dropout=0.1"),
+    ],
+)
+def test_what_the_config_of_a_model_asks_for_is_refused(tmp_path, family, of_model, changes, message):
+    AutoConfig.for_model(family, **of_model).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        build(tmp_path, str(tmp_path), ONE, **changes)
