@@ -181,7 +181,7 @@ class MegatronEngine:
         """Save weights and optimizer so that any layout can go on from them.
 
         Args:
-            folder: is made, and complete when the call returns.
+            folder: is made or replaced, and complete when the call returns.
         """
         save_checkpoint(folder, self.chunks, self.optimizer)
 
@@ -244,7 +244,7 @@ class MegatronEngine:
         positions_BC = ((lengths - responses - 1).unsqueeze(1) + places_C).clamp(max=ids_BT.shape[1] - 2)
         targets_BC = ids_BT.gather(1, positions_BC + 1)
         # The last token predicts nothing; sequence parallelism splits what is left evenly.
-        width = ids_BT.shape[1] - 1
+        width = max(1, ids_BT.shape[1] - 1)
         if self.settings.layout.sequence_parallel:
             width = -(-width // self.settings.layout.tensor_parallel) * self.settings.layout.tensor_parallel
         ids_BT = torch.nn.functional.pad(ids_BT, (0, width - ids_BT.shape[1]))
