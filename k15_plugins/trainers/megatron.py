@@ -275,7 +275,7 @@ def _refuse_for_model(args: MirrorDescentConfig, config: Any) -> None:
             f"router_aux_loss_coef={coefficient} adds a loss that balances experts, which backend=megatron does not "
             "compute; set trainer.args.router_aux_loss_coef=0."
         )
-    if not args.disable_dropout and getattr(config, "attention_dropout", 0.0):
+    if not args.disable_dropout and getattr(config, "attention_dropout", 0.0) > 0:
         raise ValueError(
             f"disable_dropout=False keeps the model's attention_dropout={config.attention_dropout}, which "
             "backend=megatron does not have; leave it out."
