@@ -55,6 +55,7 @@ ARMS = {
     "tau_3": [*KIMI, "trainer.args.tau=3"],
     # A response of the mean length takes two iterations.
     "partial": [*KIMI, "+trainer.args.rollout_budget_tokens=24"],
+    "megatron": [*KIMI, "backend=megatron", "backend.processes=2", "backend.tensor_parallel=2"],
 }
 FIGURES = {
     "kimi_rl": ("The whole recipe: accuracy, then the length penalty", ["kimi_rl", "no_length_penalty"]),
@@ -82,6 +83,10 @@ FIGURES = {
     "partial_rollouts": (
         "Partial rollouts, 24 tokens a trajectory and iteration, against whole ones",
         ["mirror_descent", "partial"],
+    ),
+    "megatron": (
+        "Megatron-core with tensor parallelism on two ranks against accelerate (mirror_descent)",
+        ["mirror_descent", "megatron"],
     ),
 }
 

@@ -1,6 +1,7 @@
 """The Python blocks of the docs run as they stand, and stay short."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -24,3 +25,12 @@ def test_links_lead_somewhere():
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+def test_shell_scripts_parse():
+    scripts = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "docs/megatron.md").read_text(), re.MULTILINE | re.DOTALL)
+    assert scripts
+    for script in scripts:
+        # What the outer shell hands to the machines is one quoted word, a script again.
+        for text in (script, *re.findall(r"'(.*?)'", script, re.DOTALL)):
+            subprocess.run(["sh", "-n"], input=text, text=True, check=True)

@@ -20,7 +20,9 @@ _OF_THIS_PROCESS = ("RANK", "WORLD_SIZE", "LOCAL_", "GROUP_", "ROLE_", "MASTER_"
 
 
 class RemoteEngine:
-    """Starts a torchrun job of `MegatronEngine`s on this machine, and calls them as one.
+    """Starts a torchrun job of `MegatronEngine`s, and calls them as one.
+
+    On several machines this is the first one, and torchrun is started on the others by hand (`docs/megatron.md`).
 
     Batches go to the job and figures come back through one connection to its rank 0; weights come tensor by tensor.
     When a rank dies, torchrun ends the others, and the next call here raises. When this process dies, so does the job.
@@ -41,8 +43,8 @@ class RemoteEngine:
             environment = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THIS_PROCESS)}
             self._job = subprocess.Popen(
                 [
-                    *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-                    *(f"--nproc_per_node={settings.layout.processes}", "-m", "k15_plugins.megatron.worker"),
+                    *(sys.executable, "-m", "torch.distributed.run", *settings.torchrun),
+                    *("-m", "k15_plugins.megatron.worker"),
                 ],
                 env={
                     "OMP_NUM_THREADS": "1",

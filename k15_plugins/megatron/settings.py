@@ -1,5 +1,6 @@
 """What an engine is told when it is built; loads neither torch nor Megatron."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,11 @@ class EngineSettings:
         adam_epsilon: of Adam.
         seed: of dropout, which the known models do not have.
         transformer: fields of Megatron's `TransformerConfig`, such as `recompute_granularity`.
+        nodes: machines that share the ranks evenly; the trainer is on the first one.
+        address: HOST:PORT of the first machine, by which the ranks of several machines find each other.
+
+    Raises:
+        ValueError: if the machines cannot share the ranks, or cannot find each other.
     """
 
     layout: MegatronLayout
@@ -32,3 +38,28 @@ class EngineSettings:
     adam_epsilon: float = 1e-8
     seed: int = 0
     transformer: dict[str, Any] = field(default_factory=dict)
+    nodes: int = 1
+    address: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.nodes, int) or self.nodes < 1:
+            raise ValueError(f"backend.nodes={self.nodes!r} is not a number of machines; take 1 or more.")
+        if self.layout.processes % self.nodes:
+            raise ValueError(
+                f"backend.processes={self.layout.processes} cannot be shared evenly by backend.nodes={self.nodes} "
+                f"machines; take a multiple of {self.nodes}."
+            )
+        if self.nodes > 1 and not re.fullmatch(r".+:\d+", self.address or ""):
+            raise ValueError(
+                f"backend.address={self.address} has to be HOST:PORT of the first machine, with a free port, where "
+                f"the ranks of backend.nodes={self.nodes} machines find each other."
+            )
+
+    @property
+    def torchrun(self) -> list[str]:
+        """Arguments of torchrun on the first machine; the others have the same with their own `--node_rank`."""
+        each = f"--nproc_per_node={self.layout.processes // self.nodes}"
+        if self.nodes == 1:
+            return ["--standalone", each]
+        host, _, port = (self.address or "").rpartition(":")
+        return [f"--nnodes={self.nodes}", "--node_rank=0", each, f"--master_addr={host}", f"--master_port={port}"]

@@ -71,17 +71,17 @@ def parameters_of(chunks: list[Any], model_config: Any) -> list[Parameter]:
 
 @torch.no_grad()
 def load_weights(parameters: list[Parameter], model_config: Any, folder: str | Path) -> None:
-    """Read this rank's weights from a folder as transformers saves it.
+    """Read this rank's weights from a model as transformers saves it.
 
     Args:
         parameters: of this rank.
         model_config: a `transformers.PretrainedConfig`.
-        folder: with `model.safetensors`, or several files and their index.
+        folder: with `model.safetensors`, or several files and their index; or the name of a model on the Hub.
 
     Raises:
         ValueError: if a tensor is missing or of another shape.
     """
-    tensors = _Checkpoint(Path(folder))
+    tensors = _Checkpoint(_files_of(folder))
     rank = parallel_state.get_tensor_model_parallel_rank()
     for parameter in parameters:
         weight, rule, ranks = parameter.weight, parameter.rule, parameter.ranks
@@ -100,6 +100,15 @@ def load_weights(parameters: list[Parameter], model_config: Any, folder: str | P
                 f"{tuple(weight.shape)}, and the file gives {tuple(part.shape)}."
             )
         weight.copy_(part)
+
+
+def _files_of(model: str | Path) -> Path:
+    """Return a folder as it is, and that of a name on the Hub."""
+    if Path(model).is_dir():
+        return Path(model)
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(str(model), allow_patterns=["*.safetensors", "*.safetensors.index.json"]))
 
 
 class _Checkpoint:

@@ -1,6 +1,7 @@
-"""A rank of a Megatron job: does what the trainer asks, until the trainer is gone. Started by `remote.RemoteEngine`.
+"""A rank of a Megatron job: does what the trainer asks, until the trainer is gone.
 
-Rank 0 is connected to the trainer and hands each call on; all ranks make it on their part of the model.
+Rank 0 is connected to the trainer, on the same machine, and hands each call on; all ranks make it on their part of the
+model. Started by `remote.RemoteEngine`, and on the other machines of a job, if there are any, by torchrun.
 """
 
 import os

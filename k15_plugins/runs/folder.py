@@ -24,7 +24,26 @@ MODEL = "model"
 PICTURES = "pictures"
 LOCK = "lock"
 
-_MAY_DIFFER = ("resume", "trainer.args.max_steps")
+# How far a run goes, and where others are that it talks to.
+_MAY_DIFFER = (
+    "resume",
+    "trainer.args.max_steps",
+    "trainer.args.vllm_server_host",
+    "trainer.args.vllm_server_port",
+    "backend.address",
+)
+# Any layout can load a checkpoint of Megatron.
+_MEGATRON = "k15_plugins.runs.megatron.MegatronBackend"
+_MEGATRON_MAY_DIFFER = (
+    "backend.processes",
+    "backend.nodes",
+    "backend.tensor_parallel",
+    "backend.pipeline_parallel",
+    "backend.virtual_pipeline",
+    "backend.expert_parallel",
+    "backend.sequence_parallel",
+    "backend.max_tokens_per_micro_batch",
+)
 # A pipeline finds out itself which of its steps are out of date.
 _MAY_DIFFER_BELOW = ("stage.steps.", "stage.given")
 _PACKAGES = (
@@ -65,7 +84,8 @@ def open_folder(run_dir: Path, config: dict[str, Any], in_sweep: bool = False) -
     Args:
         run_dir (`Path`): The run's folder.
         config (`dict[str, Any]`): The resolved config. With its key `resume` set, the folder must hold a run with the
-            same config; only `resume`, `trainer.args.max_steps` and the steps of a pipeline may differ.
+            same config; only `resume`, `trainer.args.max_steps`, the address of a server, a layout of Megatron and the
+            steps of a pipeline may differ.
         in_sweep (`bool`): Whether it is a job of a sweep, which may have been ended before this job began.
 
     Returns:
@@ -125,8 +145,9 @@ def check_same_config(saved: dict[str, Any], config: dict[str, Any]) -> None:
         ValueError: Naming the first key that differs.
     """
     before, now = flat(saved), flat(config)
+    known = _MAY_DIFFER + (_MEGATRON_MAY_DIFFER if before.get("backend._target_") == _MEGATRON else ())
     for key in sorted(before.keys() | now.keys()):
-        may_differ = key in _MAY_DIFFER or key.startswith(_MAY_DIFFER_BELOW)
+        may_differ = key in known or key.startswith(_MAY_DIFFER_BELOW)
         if not may_differ and before.get(key) != now.get(key):
             raise ValueError(
                 f"resume: {key} was {before.get(key, 'not set')} in the run and is {now.get(key, 'not set')} now; "

@@ -17,7 +17,9 @@ class MegatronBackend(Backend):
     """How a job is started whose model is trained by Megatron-core.
 
     Args:
-        processes (`int`): Ranks of Megatron's job on this machine; the trainer is one process beside them.
+        processes (`int`): Ranks of Megatron's job on all its machines; the trainer is one process beside them.
+        nodes (`int`): See `EngineSettings`.
+        address (`str`, *optional*): See `EngineSettings`.
         environment (`dict[str, str]`): Environment variables of the trainer and of the ranks.
         tensor_parallel (`int`): See `MegatronLayout`.
         pipeline_parallel (`int`): See `MegatronLayout`.
@@ -32,6 +34,8 @@ class MegatronBackend(Backend):
         ValueError: If the sizes do not go together.
     """
 
+    nodes: int = 1
+    address: str | None = None
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
     virtual_pipeline: int = 1
@@ -67,6 +71,8 @@ class MegatronBackend(Backend):
             dtype=self.dtype,
             max_tokens_per_micro_batch=self.max_tokens_per_micro_batch,
             transformer=self.settings,
+            nodes=self.nodes,
+            address=self.address,
         )
 
 

@@ -53,6 +53,8 @@ class MegatronMirrorDescentTrainer(MirrorDescentTrainer):
         config = AutoConfig.from_pretrained(model)
         check_family(config)
         engine.layout.check_model(config)
+        # The other GPUs of this machine are the job's; TRL refuses a process that sees several.
+        args._n_gpu = min(args.n_gpu, 1)
         super().__init__(_shell(model, config, args.use_vllm, engine.dtype), reward_funcs, args, **kwargs)
         self.engine = RemoteEngine(
             replace(
@@ -234,5 +236,10 @@ def _refuse(args: MirrorDescentConfig, others: dict[str, Any]) -> None:
         )
     if others.get("peft_config") is not None:
         raise ValueError("backend=megatron trains whole models; leave out the adapters or take another backend.")
+    if args.load_best_model_at_end:
+        raise ValueError(
+            "load_best_model_at_end=True would load the best weights into the trainer, which the engine does not see; "
+            "leave it out, and resume from the best checkpoint."
+        )
     if args.optim not in ("adamw_torch", "adamw_torch_fused"):
         raise ValueError(f"optim={args.optim} is not Megatron's Adam; leave it out or take another backend.")

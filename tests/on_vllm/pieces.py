@@ -13,7 +13,7 @@ from k15_plugins.trainers.megatron import MegatronMirrorDescentTrainer
 BUILT: list[Any] = []
 
 
-def save_model(folder: Any, tied: bool = False, scale: float = 8.0, ends: float = 3.0) -> str:
+def save_model(folder: Any, tied: bool = False, scale: float = 8.0, ends: float = 3.0, layers: int = 2) -> str:
     """Save a Llama whose tokens depend on what came before, and that ends now and then; vLLM needs heads of 32."""
     tokenizer = tiny_tokenizer()
     torch.manual_seed(1)
@@ -22,7 +22,7 @@ def save_model(folder: Any, tied: bool = False, scale: float = 8.0, ends: float 
             vocab_size=len(tokenizer),
             hidden_size=64,
             intermediate_size=64,
-            num_hidden_layers=2,
+            num_hidden_layers=layers,
             num_attention_heads=2,
             num_key_value_heads=2,
             max_position_embeddings=256,

@@ -43,18 +43,25 @@ def save_mixture(folder):
 @pytest.mark.parametrize(
     ("kind", "layout"),
     [
-        ("untied", {"tensor_parallel": 2}),
-        ("tied", {"pipeline_parallel": 2}),
-        ("untied", {"tensor_parallel": 2, "sequence_parallel": True}),
-        ("untied", {}),
-        ("mixture", {"expert_parallel": 2}),
+        ("untied", {"processes": 2, "tensor_parallel": 2}),
+        ("tied", {"processes": 2, "pipeline_parallel": 2}),
+        ("untied", {"processes": 2, "pipeline_parallel": 2, "virtual_pipeline": 2}),
+        ("untied", {"processes": 2, "tensor_parallel": 2, "sequence_parallel": True}),
+        ("untied", {"processes": 2}),
+        ("mixture", {"processes": 2, "expert_parallel": 2}),
+        ("tied", {"processes": 4, "tensor_parallel": 2, "pipeline_parallel": 2}),
+        ("mixture", {"processes": 4, "tensor_parallel": 2, "expert_parallel": 2, "sequence_parallel": True}),
     ],
-    ids=lambda value: value if isinstance(value, str) else "-".join(value) or "data_parallel",
+    ids=lambda value: value if isinstance(value, str) else "-".join(f"{name}{size}" for name, size in value.items()),
 )
 def test_the_engine_has_the_jobs_weights_after_every_update(tmp_path, kind, layout):
     flat = {"tied": True, "scale": 1.0, "ends": 1.0} if kind == "tied" else {}
-    folder = save_mixture(tmp_path / "model") if kind == "mixture" else pieces.save_model(tmp_path / "model", **flat)
-    settings = EngineSettings(MegatronLayout(processes=2, **layout), max_tokens_per_micro_batch=64)
+    folder = (
+        save_mixture(tmp_path / "model")
+        if kind == "mixture"
+        else pieces.save_model(tmp_path / "model", layers=2 * layout.get("virtual_pipeline", 1), **flat)
+    )
+    settings = EngineSettings(MegatronLayout(**layout), max_tokens_per_micro_batch=64)
     trainer, _ = pieces.build(tmp_path, folder, engine=settings, max_steps=8)
     assert all(each.is_meta for each in trainer.model.parameters())
     trainer.train()

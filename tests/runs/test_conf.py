@@ -16,6 +16,7 @@ OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONF.glob("*/*.ya
 
 
 # What a recipe or an option cannot know.
+SEVERAL = ["backend.address=first:29500", "trainer.args.vllm_server_host=server"]
 NEEDED = {
     "evaluate": ["stage.models={one: some/model}"],
     "select_checkpoint": ["stage.run=some/run"],
@@ -23,6 +24,10 @@ NEEDED = {
     "long2short_rejection": ["model.name=some/model"],
     "long2short_dpo": ["model.name=some/model"],
     "long2short_rl": ["model.name=some/model"],
+    "kimi_rl_7b_8gpu": ["task.path=problems.jsonl"],
+    "kimi_rl_7b_64gpu": ["task.path=problems.jsonl", *SEVERAL],
+    "kimi_rl_30b_a3b_8gpu": ["task.path=problems.jsonl", SEVERAL[1]],
+    "kimi_rl_30b_a3b_64gpu": ["task.path=problems.jsonl", *SEVERAL],
     "model=hub": ["model.name=some/model"],
     "task=jsonl": ["task.path=problems.jsonl"],
     "task=benchmark": ["task.name=math_500"],
