@@ -113,13 +113,13 @@ def differences(name: str, case: dict[str, Any], result: dict[str, Any]) -> str:
 def memory_row(name: str, ranks: list[dict[str, float]]) -> str:
     """Return a row of the table of memory."""
     weights, peaks = ([rank[key] for rank in ranks] for key in ("weights_mb", "peak_mb"))
-    cells = [
-        name,
-        str(len(ranks)),
-        *(f"{min(each):.0f} to {max(each):.0f}" if len(ranks) > 1 else f"{each[0]:.0f}" for each in (weights, peaks)),
-        f"{statistics.mean(peaks):.0f}",
-    ]
+    cells = [name, str(len(ranks)), spread(weights), spread(peaks), f"{statistics.mean(peaks):.0f}"]
     return f"| {' | '.join(cells)} |"
+
+
+def spread(values: list[float]) -> str:
+    """Return the smallest and the largest of some values, rounded, or the one that they are."""
+    return " to ".join(dict.fromkeys(f"{each:.0f}" for each in (min(values), max(values))))
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """A Megatron model from the config of a transformers model: this rank's chunks of it."""
 
 from dataclasses import fields
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -14,6 +15,7 @@ from megatron.core.models.gpt.gpt_layer_specs import (
 from megatron.core.transformer import TransformerConfig
 from megatron.core.transformer.moe import moe_utils
 from megatron.core.transformer.transformer_block import TransformerBlockSubmodules, get_num_layers_to_build
+from torch import Tensor
 
 from k15_plugins.megatron.attention import CausalAttention, RMSNorm
 from k15_plugins.megatron.families import transformer_settings
@@ -86,7 +88,7 @@ def build_chunks(model_config: Any, config: Any) -> list[GPTModel]:
         # 0.16.1 names it in the router without having imported it where Transformer Engine is missing.
         moe_utils.te_general_gemm = None
     virtual = config.virtual_pipeline_model_parallel_size
-    return [
+    chunks = [
         GPTModel(
             config=config,
             transformer_layer_spec=_layer_spec(config, stage),
@@ -101,6 +103,20 @@ def build_chunks(model_config: Any, config: Any) -> list[GPTModel]:
         )
         for stage in (range(virtual) if virtual else [None])
     ]
+    if model_config.pad_token_id is not None and chunks[0].pre_process:
+        hook = partial(_without_gradient_of_padding, model_config.pad_token_id)
+        chunks[0].embedding.word_embeddings.register_forward_hook(hook)
+    return chunks
+
+
+def _without_gradient_of_padding(padding: int, module: Any, inputs: tuple[Tensor], embedded: Tensor) -> Tensor:
+    """Give the embedding of the padding token no gradient, wherever the token stands, as transformers does."""
+    is_padding = inputs[0] == padding
+    if module.reduce_scatter_embeddings:
+        # (B, T) beside this rank's part of (T, B, hidden size).
+        ranks, rank = module.tp_group.size(), module.tp_group.rank()
+        is_padding = is_padding.T.chunk(ranks)[rank]
+    return torch.where(is_padding.unsqueeze(-1), embedded.detach(), embedded)
 
 
 def padded_vocab_size(model_config: Any, ranks: int) -> int:

@@ -23,6 +23,7 @@ WEIGHT_DECAY = 0.01
 # Else Adam's first step has the size of the sign: rounding of gradients would show.
 ADAM_EPSILON = 1e-5
 VOCABULARY = 135  # odd: two ranks hold a padded one
+PADDING = 5  # transformers gives no gradient to its embedding, wherever it stands
 LOSS = UpdateLoss(tau=0.3)
 CONFIGS = {
     "llama": transformers.LlamaConfig,
@@ -76,6 +77,7 @@ def model_config(family: str, tied: bool = False, **changes: Any) -> Any:
         "head_dim": 16,
         "max_position_embeddings": 256,
         "tie_word_embeddings": tied,
+        "pad_token_id": PADDING,
     }
     if family == "qwen3_moe":
         settings |= {
@@ -128,6 +130,7 @@ def unequal_rows() -> Rows:
     responses = torch.randint(1, columns - 1, (number,), generator=generator)
     prompts[4], responses[4] = 60, 0
     ids = [torch.randint(1, VOCABULARY, (tokens,), generator=generator) for tokens in (prompts + responses).tolist()]
+    ids[0][1] = ids[1][-1] = ids[2][-2] = PADDING
     mask = (torch.arange(columns) < responses.unsqueeze(1)).long()
     mask[7] = 0
     return Rows(
