@@ -34,7 +34,7 @@ def transformer_config(model_config: Any, layout: MegatronLayout, dtype: torch.d
         model_config: a `transformers.PretrainedConfig` that has passed `check_family`.
         layout: how it is laid out.
         dtype: of the weights.
-        **settings: of Megatron's `TransformerConfig`, such as `recompute_granularity`; they win.
+        **settings: other fields of Megatron's `TransformerConfig`, such as `recompute_granularity`.
     """
     fused = has_transformer_engine()
     known = {each.name for each in fields(TransformerConfig)}
@@ -71,6 +71,8 @@ def transformer_config(model_config: Any, layout: MegatronLayout, dtype: torch.d
     for name in settings:
         if name not in known:
             raise ValueError(f"backend.settings.{name} is no field of Megatron's TransformerConfig; leave it out.")
+        if name in ours or name == "calculate_per_token_loss":
+            raise ValueError(f"backend.settings.{name} follows from the model, the layout and the loss; leave it out.")
     return TransformerConfig(**ours | settings)
 
 

@@ -254,6 +254,8 @@ def _refuse(args: MirrorDescentConfig, others: dict[str, Any]) -> None:
         )
     if args.optim not in ("adamw_torch", "adamw_torch_fused"):
         raise ValueError(f"optim={args.optim} is not Megatron's Adam; leave it out or take another backend.")
+    if args.fp16:
+        raise ValueError("fp16=True scales a loss that the engine does not see; leave it out, and set backend.dtype.")
     if args.cast_lm_head_to_fp32:
         raise ValueError(
             "cast_lm_head_to_fp32=True changes the trainer's model, which the engine does not see; leave it out, or "
