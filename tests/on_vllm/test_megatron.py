@@ -50,8 +50,12 @@ def save_mixture(folder):
         ("untied", {"processes": 2, "tensor_parallel": 2, "sequence_parallel": True}),
         ("untied", {"processes": 2}),
         ("mixture", {"processes": 2, "expert_parallel": 2}),
-        ("tied", {"processes": 4, "tensor_parallel": 2, "pipeline_parallel": 2}),
-        ("mixture", {"processes": 4, "tensor_parallel": 2, "expert_parallel": 2, "sequence_parallel": True}),
+        pytest.param("tied", {"processes": 4, "tensor_parallel": 2, "pipeline_parallel": 2}, marks=pytest.mark.slow),
+        pytest.param(
+            "mixture",
+            {"processes": 4, "tensor_parallel": 2, "expert_parallel": 2, "sequence_parallel": True},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "-".join(f"{name}{size}" for name, size in value.items()),
 )
