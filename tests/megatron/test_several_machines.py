@@ -15,6 +15,8 @@ from k15_plugins.megatron.rows import Rows
 from k15_plugins.megatron.settings import EngineSettings
 from k15_plugins.runs.megatron import MegatronBackend
 
+pytestmark = pytest.mark.slow
+
 
 def settings(port: int) -> EngineSettings:
     return EngineSettings(MegatronLayout(2, tensor_parallel=2), nodes=2, address=f"127.0.0.1:{port}")
