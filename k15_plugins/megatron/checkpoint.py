@@ -41,13 +41,13 @@ def load_checkpoint(folder: str, chunks: list[Any], optimizer: Any) -> None:
         chunks: of this rank.
         optimizer: Megatron's, distributed.
     """
-    for part in _parts(optimizer):
+    for part in parts_of(optimizer):
         _keep_steps(part)
     state, others = _sharded_state(chunks, optimizer, is_loading=True)
     state = dist_checkpointing.load(state, folder)
     for place, chunk in enumerate(chunks):
         chunk.load_state_dict(state[_key(place, chunks)], strict=False)
-    for place, (part, other) in enumerate(zip(_parts(optimizer), others, strict=True)):
+    for place, (part, other) in enumerate(zip(parts_of(optimizer), others, strict=True)):
         for group in other["optimizer"]["param_groups"]:
             group["step"] = state["step"]
         part.load_state_dict({**other, "param_state": state["optimizer"][place]})
@@ -58,7 +58,7 @@ def _sharded_state(chunks: list[Any], optimizer: Any, is_loading: bool) -> tuple
     state: dict[str, Any] = {_key(place, chunks): chunk.sharded_state_dict() for place, chunk in enumerate(chunks)}
     model = state["model"] if len(chunks) == 1 else dict(state)
     others, moments = [], {}
-    for place, part in enumerate(_parts(optimizer)):
+    for place, part in enumerate(parts_of(optimizer)):
         if not part.optimizer.state:
             # PyTorch's Adam has no state before its first step, and state is loaded into state.
             for group in part.param_groups:
@@ -89,7 +89,12 @@ def _key(place: int, chunks: list[Any]) -> str:
     return "model" if len(chunks) == 1 else f"model{place}"
 
 
-def _parts(optimizer: Any) -> list[Any]:
+def parts_of(optimizer: Any) -> list[Any]:
+    """Return Megatron's optimizers of one kind of parameters each: those of experts have one of their own.
+
+    Args:
+        optimizer: Megatron's.
+    """
     return getattr(optimizer, "chained_optimizers", [optimizer])
 
 

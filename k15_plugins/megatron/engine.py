@@ -19,7 +19,7 @@ from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
 from megatron.core.transformer.module import Float16Module
 from torch import Tensor, distributed
 
-from k15_plugins.megatron.checkpoint import load_checkpoint, save_checkpoint
+from k15_plugins.megatron.checkpoint import load_checkpoint, parts_of, save_checkpoint
 from k15_plugins.megatron.families import check_family
 from k15_plugins.megatron.layout import MegatronLayout
 from k15_plugins.megatron.micro_batches import split_into_micro_batches
@@ -134,7 +134,7 @@ class MegatronEngine:
             max_norm: largest norm; 0 or less clips nothing.
         """
         norm = self.optimizer.get_grad_norm()
-        for each in getattr(self.optimizer, "chained_optimizers", [self.optimizer]):
+        for each in parts_of(self.optimizer):
             if max_norm > 0 and each.get_parameters():
                 clip_grad_by_total_norm_fp32(each.get_parameters(), max_norm, norm)
         return float(norm)
@@ -153,7 +153,7 @@ class MegatronEngine:
 
     def reset_optimizer(self) -> None:
         """Forget the moments of Adam, as at the start of an iteration (paper 2.3.2)."""
-        for each in getattr(self.optimizer, "chained_optimizers", [self.optimizer]):
+        for each in parts_of(self.optimizer):
             each.optimizer.state.clear()
             for group in each.param_groups:
                 # Transformer Engine's Adam counts steps here.

@@ -38,7 +38,8 @@ def transformer_config(model_config: Any, layout: MegatronLayout, dtype: torch.d
     """
     fused = has_transformer_engine()
     known = {each.name for each in fields(TransformerConfig)}
-    ours = transformer_settings(model_config) | {
+    of_model = transformer_settings(model_config)
+    ours = of_model | {
         "activation_func": torch.nn.functional.silu,
         "tensor_model_parallel_size": layout.tensor_parallel,
         "pipeline_model_parallel_size": layout.pipeline_parallel,
@@ -64,7 +65,7 @@ def transformer_config(model_config: Any, layout: MegatronLayout, dtype: torch.d
         "bias_activation_fusion": fused,
         "bias_dropout_fusion": fused,
         "apply_rope_fusion": fused,
-        "moe_grouped_gemm": fused and "num_moe_experts" in transformer_settings(model_config),
+        "moe_grouped_gemm": fused and "num_moe_experts" in of_model,
     }
     # The default dispatcher is refused with variable lengths, of dense models too.
     ours.setdefault("moe_token_dispatcher_type", "alltoall")

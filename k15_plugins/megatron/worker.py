@@ -46,9 +46,9 @@ def main() -> int:
             _answer(trainer, "done", None if isinstance(result, Iterator) else result)
         except Exception as error:
             traceback.print_exc()
-            if _is_of_another_rank(error):
-                return 1
-            _answer(trainer, "error", f"{type(error).__name__}: {error}")
+            # The trainer then hears of the rank that died.
+            if not _is_of_another_rank(error):
+                _answer(trainer, "error", f"{type(error).__name__}: {error}")
             return 1
     distributed.destroy_process_group()
     return 0
