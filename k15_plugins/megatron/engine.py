@@ -20,15 +20,14 @@ from megatron.core.transformer.module import Float16Module
 from torch import Tensor, distributed
 
 from k15_plugins.megatron.checkpoint import load_checkpoint, parts_of, save_checkpoint
-from k15_plugins.megatron.families import check_family
+from k15_plugins.megatron.families import check_model
 from k15_plugins.megatron.layout import MegatronLayout
 from k15_plugins.megatron.micro_batches import split_into_micro_batches
-from k15_plugins.megatron.model import build_chunks, padded_vocab_size, transformer_config
+from k15_plugins.megatron.model import padded_vocab_size
 from k15_plugins.megatron.model_files import write_tensors
 from k15_plugins.megatron.rows import Rows
 from k15_plugins.megatron.settings import EngineSettings
 from k15_plugins.megatron.vocab_parallel import vocab_parallel_entropies, vocab_parallel_logps
-from k15_plugins.megatron.weights import export_weights, load_weights, parameters_of
 
 # Takes log-probabilities and entropies of the responses, shape (B, C), and the columns of their rows; returns the sum
 # of the rows' losses, and figures to be brought to the trainer, tensors whose first dimension is B.
@@ -60,16 +59,19 @@ class MegatronEngine:
         self.settings = settings
         layout = settings.layout
         self.model_config = AutoConfig.from_pretrained(folder)
-        check_family(self.model_config)
-        layout.check_model(self.model_config)
+        check_model(self.model_config, layout, settings.bridge)
         self.device = _join(layout, settings.seed)
         dtype = getattr(torch, settings.dtype)
-        self.config = transformer_config(self.model_config, layout, dtype, **settings.transformer)
-        chunks = build_chunks(self.model_config, self.config)
-        for chunk in chunks:
+        if settings.bridge:
+            from k15_plugins.megatron.bridge import BridgedModel as Model
+        else:
+            from k15_plugins.megatron.mapped import MappedModel as Model
+        self.model = Model(self.model_config, folder, layout, dtype, **settings.transformer)
+        self.config = self.model.config
+        for chunk in self.model.chunks:
             chunk.to(self.device)
-        self.parameters = parameters_of(chunks, self.model_config)
-        load_weights(self.parameters, self.model_config, folder)
+        self.model.load_weights()
+        chunks = self.model.chunks
         if dtype == torch.bfloat16:
             chunks = [Float16Module(self.config, chunk) for chunk in chunks]
         self.chunks = [
@@ -161,7 +163,7 @@ class MegatronEngine:
 
     def export_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Bring the whole model to rank 0, tensor by tensor, under the names of transformers' checkpoints."""
-        yield from export_weights(self.parameters, self.model_config)
+        yield from self.model.export_weights()
 
     def save_model(self, folder: str, max_shard_bytes: int) -> None:
         """Write the weights as transformers and vLLM load them.
@@ -202,8 +204,9 @@ class MegatronEngine:
             if self.device.type == "cuda"
             else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         )
+        weights = [each for chunk in self.model.chunks for each in chunk.parameters()]
         mine = {
-            "weights_mb": sum(each.weight.numel() * each.weight.element_size() for each in self.parameters) / 1e6,
+            "weights_mb": sum(each.numel() * each.element_size() for each in weights) / 1e6,
             "peak_mb": peak,
         }
         gathered: list[Any] = [None] * distributed.get_world_size()

@@ -1,6 +1,9 @@
 """Which models of transformers the engine can hold, and what Megatron has to be told of them."""
 
+from importlib.util import find_spec
 from typing import Any
+
+from k15_plugins.megatron.layout import MegatronLayout
 
 FAMILIES = ("llama", "qwen2", "qwen3", "qwen3_moe")
 
@@ -16,7 +19,8 @@ def check_family(config: Any) -> None:
     """
     if config.model_type not in FAMILIES:
         raise ValueError(
-            f"backend=megatron does not know the architecture {config.model_type!r}; it knows {', '.join(FAMILIES)}."
+            f"backend=megatron does not know the architecture {config.model_type!r}; it knows {', '.join(FAMILIES)}; "
+            "backend.bridge=true takes more by Megatron-Bridge."
         )
     rope = config.rope_parameters or {}
     others = {
@@ -35,6 +39,53 @@ def check_family(config: Any) -> None:
                 f"backend=megatron does not know a {config.model_type} model with {name}={getattr(config, name)!r}; "
                 "take backend=accelerate or backend=fsdp."
             )
+
+
+def check_bridged(config: Any, tensor_parallel: int) -> None:
+    """Refuse a model that Megatron-Bridge cannot split, or would compute otherwise than transformers.
+
+    Args:
+        config: a `transformers.PretrainedConfig`.
+        tensor_parallel: ranks that share the vocabulary, which Megatron-Bridge does not pad.
+
+    Raises:
+        ValueError: if Megatron-Bridge is missing, the vocabulary cannot be split, or the rotary embeddings are scaled,
+            which it looks for where transformers 5 no longer keeps it.
+    """
+    if find_spec("megatron.bridge") is None:
+        raise ValueError(
+            "backend.bridge=true needs megatron-bridge, and Transformer Engine with it; install them, or set "
+            f"backend.bridge=false for {', '.join(FAMILIES)}."
+        )
+    if config.vocab_size % tensor_parallel:
+        raise ValueError(
+            f"backend.tensor_parallel={tensor_parallel} does not divide the model's {config.vocab_size} entries of "
+            "the vocabulary, which backend.bridge=true needs; take a divisor of them."
+        )
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type") != "default":
+        raise ValueError(
+            f"backend.bridge=true does not carry over rope_parameters={rope!r}, of a {config.model_type} model; take "
+            "backend=accelerate or backend=fsdp."
+        )
+
+
+def check_model(config: Any, layout: MegatronLayout, bridge: bool) -> None:
+    """Refuse a model that the engine cannot hold, or not in this layout.
+
+    Args:
+        config: a `transformers.PretrainedConfig`.
+        layout: over the ranks.
+        bridge: whether Megatron-Bridge builds and converts it.
+
+    Raises:
+        ValueError: naming what is not supported, and what is.
+    """
+    if bridge:
+        check_bridged(config, layout.tensor_parallel)
+    else:
+        check_family(config)
+    layout.check_model(config)
 
 
 def transformer_settings(config: Any) -> dict[str, Any]:
@@ -66,7 +117,6 @@ def transformer_settings(config: Any) -> dict[str, Any]:
             "moe_router_topk": config.num_experts_per_tok,
             "moe_router_load_balancing_type": "none",
             "moe_router_dtype": "fp32",
-            "moe_token_dispatcher_type": "alltoall",
         }
     return settings
 

@@ -36,11 +36,22 @@ def transformer_config(model_config: Any, layout: MegatronLayout, dtype: torch.d
         dtype: of the weights.
         **settings: other fields of Megatron's `TransformerConfig`, such as `recompute_granularity`.
     """
-    fused = has_transformer_engine()
-    known = {each.name for each in fields(TransformerConfig)}
     of_model = transformer_settings(model_config)
-    ours = of_model | {
-        "activation_func": torch.nn.functional.silu,
+    ours = layout_settings(layout, dtype) | of_model
+    ours["activation_func"] = torch.nn.functional.silu
+    ours["moe_grouped_gemm"] = has_transformer_engine() and "num_moe_experts" in of_model
+    return TransformerConfig(**with_settings(ours, settings))
+
+
+def layout_settings(layout: MegatronLayout, dtype: torch.dtype) -> dict[str, Any]:
+    """Return the fields of Megatron's `TransformerConfig` that do not depend on the model.
+
+    Args:
+        layout: how it is laid out.
+        dtype: of the weights.
+    """
+    fused = has_transformer_engine()
+    return {
         "tensor_model_parallel_size": layout.tensor_parallel,
         "pipeline_model_parallel_size": layout.pipeline_parallel,
         "virtual_pipeline_model_parallel_size": layout.virtual_pipeline if layout.virtual_pipeline > 1 else None,
@@ -52,6 +63,8 @@ def transformer_config(model_config: Any, layout: MegatronLayout, dtype: torch.d
         "bf16": dtype == torch.bfloat16,
         # Micro-batches are as long as their longest row.
         "variable_seq_lengths": layout.pipeline_parallel > 1,
+        # The default dispatcher is refused with variable lengths, of dense models too.
+        "moe_token_dispatcher_type": "alltoall",
         # In an interleaved pipeline of two stages both neighbours are the same rank, and a batch of sends and receives
         # takes one for the other.
         "overlap_p2p_comm": layout.virtual_pipeline > 1,
@@ -65,16 +78,26 @@ def transformer_config(model_config: Any, layout: MegatronLayout, dtype: torch.d
         "bias_activation_fusion": fused,
         "bias_dropout_fusion": fused,
         "apply_rope_fusion": fused,
-        "moe_grouped_gemm": fused and "num_moe_experts" in of_model,
     }
-    # The default dispatcher is refused with variable lengths, of dense models too.
-    ours.setdefault("moe_token_dispatcher_type", "alltoall")
+
+
+def with_settings(ours: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Return our fields of `TransformerConfig` and the user's.
+
+    Args:
+        ours: that follow from the model, the layout and the loss.
+        settings: `backend.settings`.
+
+    Raises:
+        ValueError: if a field of the user's is ours, or none at all.
+    """
+    known = {each.name for each in fields(TransformerConfig)}
     for name in settings:
         if name not in known:
             raise ValueError(f"backend.settings.{name} is no field of Megatron's TransformerConfig; leave it out.")
         if name in ours or name == "calculate_per_token_loss":
             raise ValueError(f"backend.settings.{name} follows from the model, the layout and the loss; leave it out.")
-    return TransformerConfig(**ours | settings)
+    return ours | settings
 
 
 def build_chunks(model_config: Any, config: Any) -> list[GPTModel]:
@@ -87,14 +110,11 @@ def build_chunks(model_config: Any, config: Any) -> list[GPTModel]:
     Returns:
         one chunk, or as many as a stage has in an interleaved pipeline.
     """
-    if not hasattr(moe_utils, "te_general_gemm"):
-        # 0.16.1 names it in the router without having imported it where Transformer Engine is missing.
-        moe_utils.te_general_gemm = None
     virtual = config.virtual_pipeline_model_parallel_size
     chunks = [
         GPTModel(
             config=config,
-            transformer_layer_spec=_layer_spec(config, stage),
+            transformer_layer_spec=layer_spec(config, stage),
             vocab_size=padded_vocab_size(model_config, config.tensor_model_parallel_size),
             max_sequence_length=model_config.max_position_embeddings,
             pre_process=parallel_state.is_pipeline_first_stage(ignore_virtual=False, vp_stage=stage),
@@ -106,14 +126,23 @@ def build_chunks(model_config: Any, config: Any) -> list[GPTModel]:
         )
         for stage in (range(virtual) if virtual else [None])
     ]
-    if model_config.pad_token_id is not None and chunks[0].pre_process:
-        hook = partial(_without_gradient_of_padding, model_config.pad_token_id)
-        chunks[0].embedding.word_embeddings.register_forward_hook(hook)
+    spare_padding(chunks, model_config)
     return chunks
 
 
+def spare_padding(chunks: list[Any], model_config: Any) -> None:
+    """Give the embedding of the padding token no gradient, wherever the token stands, as transformers does.
+
+    Args:
+        chunks: this rank's `GPTModel`s.
+        model_config: a `transformers.PretrainedConfig`.
+    """
+    if model_config.pad_token_id is not None and chunks[0].pre_process:
+        hook = partial(_without_gradient_of_padding, model_config.pad_token_id)
+        chunks[0].embedding.word_embeddings.register_forward_hook(hook)
+
+
 def _without_gradient_of_padding(padding: int, module: Any, inputs: tuple[Tensor], embedded: Tensor) -> Tensor:
-    """Give the embedding of the padding token no gradient, wherever the token stands, as transformers does."""
     is_padding = inputs[0] == padding
     if module.reduce_scatter_embeddings:
         # (B, T) beside this rank's part of (T, B, hidden size).
@@ -132,7 +161,13 @@ def padded_vocab_size(model_config: Any, ranks: int) -> int:
     return -(-model_config.vocab_size // ranks) * ranks
 
 
-def _layer_spec(config: Any, stage: int | None) -> Any:
+def layer_spec(config: Any, vp_stage: int | None) -> Any:
+    """Return what layers are made of: Transformer Engine's modules where it is installed, else Megatron's and ours.
+
+    Args:
+        config: a `TransformerConfig`.
+        vp_stage: place of the chunk on its stage, in an interleaved pipeline.
+    """
     options = {
         "num_experts": config.num_moe_experts,
         "moe_grouped_gemm": config.moe_grouped_gemm,
@@ -140,6 +175,9 @@ def _layer_spec(config: Any, stage: int | None) -> Any:
     }
     if has_transformer_engine():
         return get_gpt_layer_with_transformer_engine_spec(**options)
+    if not hasattr(moe_utils, "te_general_gemm"):
+        # 0.16.1 names it in the router without having imported it where Transformer Engine is missing.
+        moe_utils.te_general_gemm = None
     layer = get_gpt_layer_local_spec(**options, normalization="RMSNorm")
     layer.submodules.input_layernorm = RMSNorm
     layer.submodules.pre_mlp_layernorm = RMSNorm
@@ -147,5 +185,5 @@ def _layer_spec(config: Any, stage: int | None) -> Any:
     attention.core_attention = CausalAttention
     if config.qk_layernorm:
         attention.q_layernorm = attention.k_layernorm = RMSNorm
-    number = get_num_layers_to_build(config, vp_stage=stage)
+    number = get_num_layers_to_build(config, vp_stage=vp_stage)
     return TransformerBlockSubmodules(layer_specs=[layer] * number, layer_norm=RMSNorm)

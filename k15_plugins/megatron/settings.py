@@ -22,6 +22,7 @@ class EngineSettings:
         adam_epsilon: of Adam.
         seed: of dropout, which the known models do not have.
         transformer: fields of Megatron's `TransformerConfig`, such as `recompute_granularity`.
+        bridge: whether NVIDIA's Megatron-Bridge builds and converts the model, which knows more families.
         nodes: machines that share the ranks evenly; the trainer is on the first one.
         address: HOST:PORT of the first machine, by which the ranks of several machines find each other.
 
@@ -38,6 +39,7 @@ class EngineSettings:
     adam_epsilon: float = 1e-8
     seed: int = 0
     transformer: dict[str, Any] = field(default_factory=dict)
+    bridge: bool = False
     nodes: int = 1
     address: str | None = None
 

@@ -29,6 +29,7 @@ class MegatronBackend(Backend):
         dtype (`str`): See `EngineSettings`.
         max_tokens_per_micro_batch (`int`): See `EngineSettings`.
         settings (`dict`): Fields of Megatron's `TransformerConfig`.
+        bridge (`bool`): See `EngineSettings`.
 
     Raises:
         ValueError: If the sizes do not go together.
@@ -44,6 +45,7 @@ class MegatronBackend(Backend):
     dtype: str = "float32"
     max_tokens_per_micro_batch: int = 8192
     settings: dict[str, Any] = field(default_factory=dict)
+    bridge: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,6 +73,7 @@ class MegatronBackend(Backend):
             dtype=self.dtype,
             max_tokens_per_micro_batch=self.max_tokens_per_micro_batch,
             transformer=self.settings,
+            bridge=self.bridge,
             nodes=self.nodes,
             address=self.address,
         )

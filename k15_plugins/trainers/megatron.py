@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from k15_plugins.megatron.families import check_family
+from k15_plugins.megatron.families import check_model
 from k15_plugins.megatron.remote import RemoteEngine
 from k15_plugins.megatron.rows import Rows, as_columns, rows_of
 from k15_plugins.megatron.settings import EngineSettings
@@ -51,8 +51,7 @@ class MegatronMirrorDescentTrainer(MirrorDescentTrainer):
         args = MirrorDescentConfig() if args is None else args
         _refuse(args, kwargs)
         config = AutoConfig.from_pretrained(model)
-        check_family(config)
-        engine.layout.check_model(config)
+        check_model(config, engine.layout, engine.bridge)
         _refuse_for_model(args, config)
         # The other GPUs of this machine are the job's; TRL refuses a process that sees several.
         args._n_gpu = min(args.n_gpu, 1)

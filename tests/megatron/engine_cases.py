@@ -30,6 +30,7 @@ CONFIGS = {
     "qwen2": transformers.Qwen2Config,
     "qwen3": transformers.Qwen3Config,
     "qwen3_moe": transformers.Qwen3MoeConfig,
+    "mistral": transformers.MistralConfig,
 }
 LAYOUTS: dict[str, dict[str, Any]] = {
     "TP2": {"family": "llama", "tied": True, "layout": {"processes": 2, "tensor_parallel": 2}},
@@ -90,15 +91,16 @@ def model_config(family: str, tied: bool = False, **changes: Any) -> Any:
 
 
 @torch.no_grad()
-def save_model(folder: str | Path, family: str, tied: bool) -> None:
+def save_model(folder: str | Path, family: str, tied: bool, **changes: Any) -> None:
     """Save a random model in which no norm is 1 and no bias is 0.
 
     Args:
         folder: is made.
         family: of `CONFIGS`.
         tied: whether the output layer has the weights of the embedding.
+        **changes: of the config.
     """
-    model = transformers.AutoModelForCausalLM.from_config(model_config(family, tied)).float()
+    model = transformers.AutoModelForCausalLM.from_config(model_config(family, tied, **changes)).float()
     generator = torch.Generator().manual_seed(1)
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bridge_import import import_bridge
 from engine_cases import (
     LEARNING_RATE,
     LOSS,
@@ -55,6 +56,8 @@ def main(folder: Path) -> None:
     from k15_plugins.megatron.engine import MegatronEngine
 
     case = json.loads((folder / "case.json").read_text())
+    if case.get("settings", {}).get("bridge"):
+        import_bridge()
     engine = MegatronEngine(engine_settings(case["layout"], **case.get("settings", {})), str(folder / "model"))
     reference = Reference(folder / "model") if distributed.get_rank() == 0 else None
     start = reference.tensors() if reference else {}

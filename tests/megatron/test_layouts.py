@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine_cases import LAYOUTS, largest_difference, model_config, save_model, shapes, write_case
+from engine_cases import LAYOUTS, VOCABULARY, largest_difference, model_config, save_model, shapes, write_case
 from launch import run_job
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
@@ -16,15 +16,32 @@ pytestmark = pytest.mark.xdist_group("layouts")
 MERELY_ROUNDING = 5e-6
 
 
-@pytest.fixture(scope="module", params=LAYOUTS)
+# Megatron-Bridge does not pad the vocabulary.
+BRIDGED = {
+    "bridge TP2": {
+        "family": "mistral",
+        "tied": True,
+        "changes": {"vocab_size": VOCABULARY + 1},
+        "layout": {"processes": 2, "tensor_parallel": 2, "sequence_parallel": True},
+    },
+    "bridge PP2 interleaved": {
+        "family": "mistral",
+        "tied": False,
+        "layout": {"processes": 2, "pipeline_parallel": 2, "virtual_pipeline": 2},
+    },
+}
+CASES = LAYOUTS | {name: case | {"settings": {"bridge": True}} for name, case in BRIDGED.items()}
+
+
+@pytest.fixture(scope="module", params=CASES)
 def compared(request, tmp_path_factory):
     """The folder of a job, and what it found."""
-    return run_case(tmp_path_factory.mktemp("job"), **LAYOUTS[request.param])
+    return run_case(tmp_path_factory.mktemp("job"), **CASES[request.param])
 
 
 def run_case(folder: Path, **case):
     write_case(folder, **case)
-    save_model(folder / "model", case["family"], case["tied"])
+    save_model(folder / "model", case["family"], case["tied"], **case.get("changes", {}))
     run_job(case["layout"]["processes"], "job.py", folder)
     return folder, json.loads((folder / "result.json").read_text())
 
