@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import wraps
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ DATA = Path(__file__).parent / "data" / "smollm2_lengths.json"
 GROUPS = 8
 ANSWERS = 4
 UPDATES = 2
-LONGEST_TOKENS = {"sampled": 512, "replayed": 2048}
+LONGEST_TOKENS = 2048
 MEANS_TOKENS = [8, 12, 18, 27, 40, 60, 120, 360]
 BUDGET = 8  # part of the longest response that a trajectory may get in an iteration
 MODES: dict[str, dict[str, Any]] = {
@@ -57,6 +58,7 @@ class Record:
 
     Attributes:
         engine: (begin, end) of each call, processor seconds.
+        steps: forward passes of the engine in each call.
         updated: end of each iteration.
         trained: tokens of the rollouts of each iteration.
         buffered_tokens: held after each iteration's generation.
@@ -64,6 +66,8 @@ class Record:
 
     def __init__(self) -> None:
         self.engine: list[tuple[float, float]] = []
+        self.steps: list[int] = []
+        self._passes = 0
         self.updated: list[float] = []
         self.trained: list[list[int]] = []
         self.buffered_tokens: list[int] = []
@@ -91,22 +95,36 @@ class Record:
         """Return TRL's generation with a clock."""
 
         def single_turn(*args: Any, **kwargs: Any) -> Any:
-            begin = time.process_time()
+            begin, passes = time.process_time(), self._passes
             result = generate(*args, **kwargs)
             self.engine.append((begin, time.process_time()))
+            self.steps.append(self._passes - passes)
             return result
 
         return single_turn
 
+    def counted(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a forward pass, or a step of an engine, that is counted."""
+
+        @wraps(forward)
+        def step(*args: Any, **kwargs: Any) -> Any:
+            self._passes += 1
+            return forward(*args, **kwargs)
+
+        return step
+
     def figures(self, first: int) -> Figures:
         """Return the figures from an iteration on."""
         begin, end = self.updated[first - 1], self.updated[-1]
-        engine = sum(ended - began for began, ended in self.engine if began >= begin)
+        measured = [place for place, (began, _) in enumerate(self.engine) if began >= begin]
+        engine = sum(self.engine[place][1] - self.engine[place][0] for place in measured)
         trained = [tokens for rollouts in self.trained[first:] for tokens in rollouts]
         batches = len(trained) / (GROUPS * ANSWERS)
+        # What was trained on, and by how much the buffer has grown.
+        tokens = sum(trained) + self.buffered_tokens[-1] - self.buffered_tokens[first - 1]
         return {
-            # What was trained on, and by how much the buffer has grown.
-            "tokens": (sum(trained) + self.buffered_tokens[-1] - self.buffered_tokens[first - 1]) / engine,
+            "tokens": tokens / engine,
+            "tokens_a_step": tokens / sum(self.steps[place] for place in measured),
             "iterations": 3600 * batches / (end - begin),
             "engine_share": engine / (end - begin),
             "fill": batches / len(self.trained[first:]),
@@ -136,7 +154,7 @@ def trained(engine: str, lengths: str, mode: str, iterations: int, record: Any, 
         "per_device_train_batch_size": GROUPS * ANSWERS // UPDATES,
         "updates_per_iteration": UPDATES,
         "num_generations": ANSWERS,
-        "max_completion_length": LONGEST_TOKENS[lengths],
+        "max_completion_length": LONGEST_TOKENS,
         "max_steps": UPDATES * iterations,
         "learning_rate": 0.0,
         "model_init_kwargs": {"dtype": "float32"},
@@ -153,10 +171,10 @@ def trained(engine: str, lengths: str, mode: str, iterations: int, record: Any, 
         settings |= {
             "use_vllm": True,
             "vllm_mode": "colocate",
-            "vllm_max_model_length": LONGEST_TOKENS[lengths] + 128,
+            "vllm_max_model_length": LONGEST_TOKENS + 128,
         }
     if mode == "budget":
-        settings["rollout_budget_tokens"] = LONGEST_TOKENS[lengths] // BUDGET
+        settings["rollout_budget_tokens"] = LONGEST_TOKENS // BUDGET
     before = set(os.environ)
     single_turn = record.timed(GRPOTrainer._generate_single_turn)
     with tempfile.TemporaryDirectory() as folder, patch.object(GRPOTrainer, "_generate_single_turn", single_turn):
@@ -171,6 +189,11 @@ def trained(engine: str, lengths: str, mode: str, iterations: int, record: Any, 
             processing_class=tokenizer,
             callbacks=[record.callback()],
         )
+        if engine == "vllm":
+            vllm = trainer.vllm_generation.llm.llm_engine
+            vllm.step = record.counted(vllm.step)
+        else:
+            trainer.model.forward = record.counted(trainer.model.forward)
         trainer.train()
     yield trainer
     # An engine in this process tells it about its place among others; the next one is built anew.
@@ -254,31 +277,32 @@ def write_table(results: Results, rounds: int) -> None:
     lines = [
         "# Partial against synchronous rollouts",
         "",
-        f"A tiny Llama (1 layer, width {chain_model.WIDTH}, float32) whose weights fix how long responses are. It "
-        "is so small that a step of an engine costs nearly the same for any batch, as on a GPU. `sampled`: geometric "
-        f"lengths, at most {LONGEST_TOKENS['sampled']} tokens, with a mean of {', '.join(map(str, MEANS_TOKENS))} "
-        f"that depends on the prompt. `replayed`: {len(recorded)} recorded lengths of SmolLM2-135M-Instruct, at most "
-        f"{LONGEST_TOKENS['replayed']} tokens (median {np.median(recorded):.0f}, mean {np.mean(recorded):.0f}, "
-        f"{np.mean(np.array(recorded) > LONGEST_TOKENS['replayed']):.0%} cut off), each prompt with the four of its "
-        "own.",
+        f"A tiny Llama (1 layer, width {chain_model.WIDTH}, float32) whose weights fix how long responses are, "
+        f"{LONGEST_TOKENS} tokens at most. `sampled`: geometric lengths with a mean of "
+        f"{', '.join(map(str, MEANS_TOKENS))} that depends on the prompt. `replayed`: {len(recorded)} recorded "
+        f"lengths of SmolLM2-135M-Instruct (median {np.median(recorded):.0f}, mean {np.mean(recorded):.0f}, "
+        f"{np.mean(np.array(recorded) > LONGEST_TOKENS):.0%} cut off), each prompt with the four of its own.",
         "",
         f"An iteration is {GROUPS} problems x {ANSWERS} rollouts and {UPDATES} updates with a learning rate of 0, so "
         "that lengths and rewards stay the same in all modes. `budget`: for each trajectory and iteration, the "
         f"longest response divided by {BUDGET}. "
         f"`pause`: {2 * GROUPS} problems in flight, and the others pause as soon as half of the trajectories have "
-        "ended. Tokens a second are those of the engine alone, weight sync included. Iterations an hour count the "
+        "ended. Tokens a second are those of the engine alone, weight sync included; a step is one of its forward "
+        "passes: here it costs more with more rows, on a GPU that waits for the weights to be read it hardly does. "
+        "Iterations an hour count the "
         "updates as well; a batch that is only partly filled counts as that part of an iteration. Processor time of "
         f"one thread; {rounds} round{'s' if rounds > 1 else ''} in turns; {platform.machine()}, torch "
         f"{torch.__version__}, transformers {transformers.__version__}. Made by `python "
         "benchmarks/rollout_throughput.py`.",
         "",
-        "| engine | lengths | mode | tokens a second | speed-up | iterations an hour | speed-up | engine's share "
-        "| batch fill | mean tokens trained on |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| engine | lengths | mode | tokens a second | speed-up | tokens a step | speed-up | iterations an hour "
+        "| speed-up | engine's share | batch fill | mean tokens trained on |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for arm in results:
         lines.append(
             f"| {arm[0]} | {arm[1]} | {arm[2]} | {mean(arm, 'tokens'):,.0f} | {ratio(arm, 'tokens')} | "
+            f"{mean(arm, 'tokens_a_step'):.1f} | {ratio(arm, 'tokens_a_step')} | "
             f"{mean(arm, 'iterations'):,.0f} | {ratio(arm, 'iterations')} | {mean(arm, 'engine_share'):.0%} | "
             f"{mean(arm, 'fill'):.2f} | {mean(arm, 'mean_tokens'):.0f} |"
         )
@@ -297,9 +321,13 @@ def draw(results: Results) -> None:
 
     cases = list(dict.fromkeys(arm[:2] for arm in results))
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11, 4), layout="constrained")
-        titles = {"tokens": "tokens a second of the engine", "iterations": "iterations an hour, with their updates"}
-        for axes, (key, title) in zip(figure.subplots(1, 2, sharey=True), titles.items(), strict=True):
+        figure = Figure(figsize=(14, 4), layout="constrained")
+        titles = {
+            "tokens": "tokens a second of the engine",
+            "tokens_a_step": "tokens a step of the engine",
+            "iterations": "iterations an hour, with their updates",
+        }
+        for axes, (key, title) in zip(figure.subplots(1, 3, sharey=True), titles.items(), strict=True):
             for place, mode in enumerate(("budget", "pause")):
                 values = [float(np.mean(speedup(results, (*case, mode), key))) for case in cases]
                 x = np.arange(len(cases)) + 0.38 * (place - 0.5)

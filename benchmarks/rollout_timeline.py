@@ -23,7 +23,7 @@ SYNCHRONOUS_ITERATIONS = 3
 PARTIAL_ITERATIONS = 16
 TITLES = {
     "synchronous": "synchronous: an iteration lasts as long as its longest response",
-    "budget": "budget: 256 tokens a trajectory and iteration",
+    "budget": "budget: 256 tokens for each trajectory and iteration",
     "pause": "pause: the others pause as soon as half have ended",
 }
 

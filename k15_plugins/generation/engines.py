@@ -1,5 +1,7 @@
 """Which engine continues the responses of a trainer."""
 
+import os
+import socket
 from typing import Any
 
 import torch
@@ -28,6 +30,11 @@ def prepare_vllm(model: Any, args: Any) -> None:
             "use_vllm=True reads the model from a folder or from the Hub, and this one was built in memory; save it "
             "with save_pretrained and load it from there."
         )
+    if args.vllm_mode == "colocate" and "MASTER_PORT" not in os.environ:
+        # TRL takes 29500 as long as nothing listens there, and so do all runs that begin at the same time.
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            os.environ["MASTER_PORT"] = str(free.getsockname()[1])
     if not torch.accelerator.is_available():
         from k15_plugins.generation.vllm_on_cpu import use_vllm_on_cpu
 

@@ -1,12 +1,15 @@
 """vLLM in the trainer's process: exact weights, exact stops, the same sampling."""
 
+import os
+
 import pieces
 import pytest
 import tiny
 import torch
 from peft import LoraConfig
 
-from k15_plugins import PrioritizedSampler
+from k15_plugins import MirrorDescentConfig, PrioritizedSampler
+from k15_plugins.generation.engines import prepare_vllm
 from k15_plugins.generation.segments import SegmentRequest
 from k15_plugins.generation.vllm_steps import generate_with_vllm_in_steps
 from k15_plugins.rollouts import RepetitionRule, first_repetition
@@ -39,6 +42,15 @@ def test_the_engine_has_the_trainers_weights_after_every_update(tmp_path, kind):
     changes = {"peft_config": LoraConfig(r=4, target_modules="all-linear"), "learning_rate": 1e-2}
     trainer, _ = trained(tmp_path, folder, max_steps=8, **(changes if kind == "lora" else {}))
     assert_synchronised(trainer)
+
+
+def test_runs_that_begin_at_the_same_time_do_not_take_the_same_port(tmp_path, model, monkeypatch):
+    ports = set()
+    for run in ("one", "other"):
+        monkeypatch.delenv("MASTER_PORT", raising=False)
+        prepare_vllm(model, MirrorDescentConfig(str(tmp_path / run), use_vllm=True, vllm_mode="colocate", bf16=False))
+        ports.add(os.environ["MASTER_PORT"])
+    assert len(ports) == 2
 
 
 def test_a_stale_engine_shows_in_the_gap_and_is_warned_of(tmp_path, model, monkeypatch):
