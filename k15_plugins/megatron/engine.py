@@ -19,9 +19,11 @@ from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
 from megatron.core.transformer.module import Float16Module
 from torch import Tensor, distributed
 
+from k15_plugins.megatron.bridge import BridgedModel
 from k15_plugins.megatron.checkpoint import load_checkpoint, parts_of, save_checkpoint
 from k15_plugins.megatron.families import check_model
 from k15_plugins.megatron.layout import MegatronLayout
+from k15_plugins.megatron.mapped import MappedModel
 from k15_plugins.megatron.micro_batches import split_into_micro_batches
 from k15_plugins.megatron.model import padded_vocab_size
 from k15_plugins.megatron.model_files import write_tensors
@@ -62,11 +64,8 @@ class MegatronEngine:
         check_model(self.model_config, layout, settings.bridge)
         self.device = _join(layout, settings.seed)
         dtype = getattr(torch, settings.dtype)
-        if settings.bridge:
-            from k15_plugins.megatron.bridge import BridgedModel as Model
-        else:
-            from k15_plugins.megatron.mapped import MappedModel as Model
-        self.model = Model(self.model_config, folder, layout, dtype, **settings.transformer)
+        kind = BridgedModel if settings.bridge else MappedModel
+        self.model = kind(self.model_config, folder, layout, dtype, **settings.transformer)
         self.config = self.model.config
         for chunk in self.model.chunks:
             chunk.to(self.device)

@@ -49,8 +49,9 @@ def check_bridged(config: Any, tensor_parallel: int) -> None:
         tensor_parallel: ranks that share the vocabulary, which Megatron-Bridge does not pad.
 
     Raises:
-        ValueError: if Megatron-Bridge is missing, the vocabulary cannot be split, or the rotary embeddings are scaled,
-            which it looks for where transformers 5 no longer keeps it.
+        ValueError: if Megatron-Bridge is missing, the vocabulary cannot be split, rotary embeddings are scaled, which
+            it looks for where transformers 5 no longer keeps it, or attention has a window, whose tokens it counts
+            otherwise.
     """
     if find_spec("megatron.bridge") is None:
         raise ValueError(
@@ -63,11 +64,13 @@ def check_bridged(config: Any, tensor_parallel: int) -> None:
             "the vocabulary, which backend.bridge=true needs; take a divisor of them."
         )
     rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type") != "default":
-        raise ValueError(
-            f"backend.bridge=true does not carry over rope_parameters={rope!r}, of a {config.model_type} model; take "
-            "backend=accelerate or backend=fsdp."
-        )
+    windows = getattr(config, "use_sliding_window", True) and getattr(config, "sliding_window", None) is not None
+    for name, differs in {"rope_parameters": rope.get("rope_type") != "default", "sliding_window": windows}.items():
+        if differs:
+            raise ValueError(
+                f"backend.bridge=true does not carry over {name}={getattr(config, name, None)!r} of a "
+                f"{config.model_type} model; take backend=accelerate or backend=fsdp."
+            )
 
 
 def check_model(config: Any, layout: MegatronLayout, bridge: bool) -> None:

@@ -80,6 +80,8 @@ def model_config(family: str, tied: bool = False, **changes: Any) -> Any:
         "tie_word_embeddings": tied,
         "pad_token_id": PADDING,
     }
+    if family == "mistral":
+        settings["sliding_window"] = None
     if family == "qwen3_moe":
         settings |= {
             "num_experts": 4,

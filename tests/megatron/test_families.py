@@ -1,12 +1,13 @@
 """Models that Megatron would compute otherwise than transformers are refused."""
 
 import re
+import sys
 
 import pytest
-from engine_cases import CONFIGS, model_config
+from engine_cases import VOCABULARY, model_config
 from transformers import GPT2Config
 
-from k15_plugins.megatron.families import check_family, head_size
+from k15_plugins.megatron.families import FAMILIES, check_bridged, check_family, head_size
 
 LINEAR = {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}
 
@@ -17,7 +18,7 @@ def test_unknown_architectures():
         check_family(GPT2Config())
 
 
-@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_known_architectures(family):
     check_family(model_config(family))
 
@@ -40,6 +41,24 @@ def test_options_that_megatron_has_no_equal_of(family, option, value):
     said = re.escape(f"backend=megatron does not know a {family} model with {option}=")
     with pytest.raises(ValueError, match=f"{said}.*; take backend=accelerate or backend=fsdp"):
         check_family(model_config(family, **{option: value}))
+
+
+@pytest.mark.parametrize(("option", "value"), [("rope_parameters", LINEAR), ("sliding_window", 4096)])
+def test_options_that_megatron_bridge_loses(option, value):
+    check_bridged(model_config("mistral"), tensor_parallel=1)
+    with pytest.raises(ValueError, match=f"backend.bridge=true does not carry over {option}=.* of a mistral model"):
+        check_bridged(model_config("mistral", **{option: value}), tensor_parallel=1)
+
+
+def test_megatron_bridge_pads_no_vocabulary():
+    with pytest.raises(ValueError, match=f"tensor_parallel=2 does not divide the model's {VOCABULARY} entries"):
+        check_bridged(model_config("mistral"), tensor_parallel=2)
+
+
+def test_a_missing_megatron_bridge_is_said_at_once(monkeypatch):
+    monkeypatch.setitem(sys.modules, "megatron.bridge", None)
+    with pytest.raises(ValueError, match=r"backend\.bridge=true needs megatron-bridge"):
+        check_bridged(model_config("mistral"), tensor_parallel=1)
 
 
 def test_heads_share_the_hidden_size_where_the_config_names_no_size():
