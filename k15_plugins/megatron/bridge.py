@@ -45,6 +45,8 @@ class BridgedModel:
         self.config = self._bridge.to_megatron_provider(load_weights=False)
         ours = layout_settings(layout, dtype) | {
             "fp16": False,
+            # An output that is still being sent over gloo must not be freed.
+            "deallocate_pipeline_outputs": False,
             "hidden_dropout": 0.0,
             "attention_dropout": 0.0,
             "moe_router_load_balancing_type": "none",
