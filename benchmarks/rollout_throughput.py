@@ -40,7 +40,7 @@ MODES: dict[str, dict[str, Any]] = {
     "pause": {"rollout_pause_share": 0.5, "rollout_pool_groups": 2 * GROUPS},
 }
 # First and last iteration measured. Before, the oldest rollouts of the partial modes come to be as old as they get.
-MEASURED = {"synchronous": (1, 9), "budget": (9, 25), "pause": (9, 25)}
+MEASURED = {"synchronous": (1, 9), "budget": (9, 17), "pause": (9, 17)}
 
 Figures = dict[str, float]
 Results = dict[tuple[str, str, str], list[Figures]]  # by engine, lengths and mode; one for each round

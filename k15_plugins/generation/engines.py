@@ -2,10 +2,13 @@
 
 import os
 import socket
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 from trl import GRPOTrainer
+from trl.generation import vllm_generation
+from trl.import_utils import is_vllm_available
 
 from k15_plugins.generation.segments import Segment, SegmentRequest, generate_with_transformers
 from k15_plugins.generation.vllm_server import generate_with_vllm_server, watched_single_turn
@@ -30,15 +33,37 @@ def prepare_vllm(model: Any, args: Any) -> None:
             "use_vllm=True reads the model from a folder or from the Hub, and this one was built in memory; save it "
             "with save_pretrained and load it from there."
         )
-    if args.vllm_mode == "colocate" and "MASTER_PORT" not in os.environ:
-        # TRL takes 29500 as long as nothing listens there, and so do all runs that begin at the same time.
-        with socket.socket() as free:
-            free.bind(("localhost", 0))
-            os.environ["MASTER_PORT"] = str(free.getsockname()[1])
     if not torch.accelerator.is_available():
         from k15_plugins.generation.vllm_on_cpu import use_vllm_on_cpu
 
         use_vllm_on_cpu(torch.float32 if isinstance(model, str) else model.dtype)
+    if args.vllm_mode == "colocate" and is_vllm_available():
+        _take_a_port()
+        _make_room(getattr(args, "batches_in_flight", 1))
+
+
+def _take_a_port() -> None:
+    """Choose where the engine's processes meet. TRL's choice is the same for all runs that begin at the same time."""
+    if "MASTER_PORT" not in os.environ:
+        with socket.socket() as free:
+            free.bind(("localhost", 0))
+            os.environ["MASTER_PORT"] = str(free.getsockname()[1])
+
+
+def _make_room(batches: int) -> None:
+    """Let an engine in this process run several batches of rollouts at once; TRL makes room for one."""
+    make = vllm_generation.LLM
+    if isinstance(make, _RoomyEngine):
+        make = make.make
+    vllm_generation.LLM = _RoomyEngine(make, batches)
+
+
+class _RoomyEngine(NamedTuple):
+    make: Callable[..., Any]
+    batches: int
+
+    def __call__(self, max_num_seqs: int, **options: Any) -> Any:
+        return self.make(max_num_seqs=max_num_seqs * self.batches, **options)
 
 
 def generate_segments(trainer: Any, request: SegmentRequest) -> list[Segment]:

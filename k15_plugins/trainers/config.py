@@ -257,6 +257,21 @@ class MirrorDescentConfig(GRPOConfig):
         """Whether a response may be generated over several iterations."""
         return self.rollout_budget_tokens is not None or self.rollout_pause_share is not None
 
+    @property
+    def batches_in_flight(self) -> int:
+        """Most rollouts that are generated at once, in batches of an iteration, rounded up.
+
+        Without `rollout_pool_groups`, where an iteration starts a batch at most: as many as a trajectory has segments,
+        and two where only `rollout_pause_share` says how many that are.
+        """
+        assert self.generation_batch_size is not None
+        assert self.num_generations is not None
+        if self.rollout_pool_groups is not None:
+            return -(-self.rollout_pool_groups * self.num_generations // self.generation_batch_size)
+        if self.rollout_budget_tokens is not None and self.max_completion_length is not None:
+            return -(-self.max_completion_length // self.rollout_budget_tokens)
+        return 2 if self.has_partial_rollouts else 1
+
     def fails_truncated(self) -> bool:
         """Return whether a response that was cut off can have no final reward above 0."""
         if self.fail_truncated is not None:

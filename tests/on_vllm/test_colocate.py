@@ -53,6 +53,17 @@ def test_runs_that_begin_at_the_same_time_do_not_take_the_same_port(tmp_path, mo
     assert len(ports) == 2
 
 
+def rows_at_once(trainer):
+    return trainer.vllm_generation.llm.llm_engine.vllm_config.scheduler_config.max_num_seqs
+
+
+def test_an_engine_has_room_for_all_rollouts_in_flight(tmp_path, model):
+    batch = 16
+    budget = {"rollout_budget_tokens": 4, "max_completion_length": 12}
+    for changes, batches in [(budget, 3), (budget | {"rollout_pool_groups": 6}, 2), ({}, 1)]:
+        assert rows_at_once(pieces.build(tmp_path, model, **changes)[0]) == batches * batch
+
+
 def test_a_stale_engine_shows_in_the_gap_and_is_warned_of(tmp_path, model, monkeypatch):
     trainer, _ = pieces.build(tmp_path, model, max_steps=8, learning_rate=1e-2)
     trainer.vllm_generation.sync_weights = lambda: None
