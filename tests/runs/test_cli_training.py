@@ -160,7 +160,7 @@ def kill_launcher(launcher: subprocess.Popen) -> None:
 
 
 def test_a_run_killed_at_random_moments_goes_on_as_if_nothing_had_happened(whole, tmp_path):
-    kill_and_go_on(COMMAND, whole, tmp_path)
+    kill_and_go_on(COMMAND, whole, tmp_path, three_moments(tmp_path / "run"))
 
 
 def test_so_does_one_with_rollouts_under_way(tmp_path):
@@ -170,21 +170,34 @@ def test_so_does_one_with_rollouts_under_way(tmp_path):
     assert done.returncode == 0, done.stderr
     rollouts = recorded(tmp_path / "whole", "rollouts.jsonl")
     assert any(len(each["segments"]) > 1 for each in rollouts)
-    kill_and_go_on(command, tmp_path / "whole", tmp_path)
+    kill_and_go_on(command, tmp_path / "whole", tmp_path, three_moments(tmp_path / "run"))
 
 
-def kill_and_go_on(command, whole, tmp_path):
-    folder = tmp_path / "run"
+def test_so_does_one_on_a_megatron_job(tmp_path):
+    command = (*COMMAND, "backend=megatron", "backend.processes=2", "backend.tensor_parallel=2")
+    done = run(tmp_path, *command, "hydra.run.dir=whole")
+    assert done.returncode == 0, done.stderr
+    saved = tmp_path / "run" / "checkpoints" / "checkpoint-3" / MANIFEST
+    kill = random.SystemRandom().choice([kill_launcher, kill_job])
+    kill_and_go_on(command, tmp_path / "whole", tmp_path, [(saved.exists, kill)])
+
+
+def three_moments(folder):
+    """Return when to kill a run, and how."""
     early, late = sorted(random.SystemRandom().sample(range(8), 2))
     kills = [kill_launcher, kill_job]
     random.SystemRandom().shuffle(kills)
     last = folder / "checkpoints" / "checkpoint-8" / MANIFEST
-    moments = [
+    print(f"killed after steps {early} and {late} by {[kill.__name__ for kill in kills]}")
+    return [
         (lambda: reached(folder) >= early, kills[0]),
         (lambda: reached(folder) >= late, kills[1]),
         (last.exists, kill_job),  # when all is trained and saved, but the run is not finished
     ]
-    print(f"killed after steps {early} and {late} by {[kill.__name__ for kill in kills]}")
+
+
+def kill_and_go_on(command, whole, tmp_path, moments):
+    folder = tmp_path / "run"
     for number, (is_time, kill) in enumerate(moments):
         process = start(tmp_path, *command, "hydra.run.dir=run" if number == 0 else "resume=run")
         end = time.monotonic() + 200
@@ -211,7 +224,7 @@ def without_sum(lines: list[dict]) -> list[dict]:
 
 
 def model_bytes(folder: Path) -> bytes:
-    return (folder / "model" / "model.safetensors").read_bytes()
+    return b"".join(path.read_bytes() for path in sorted((folder / "model").glob("*.safetensors")))
 
 
 def test_a_finished_run_is_not_trained_on(whole, tmp_path):
