@@ -16,6 +16,7 @@ from k15_plugins.megatron.without_cuda import run_without_cuda
 
 run_without_cuda()
 
+from k15_plugins.megatron.checkpoint import parts_of  # noqa: E402
 from k15_plugins.megatron.engine import MegatronEngine  # noqa: E402
 from k15_plugins.megatron.layout import MegatronLayout  # noqa: E402
 from k15_plugins.megatron.rows import Rows  # noqa: E402
@@ -34,8 +35,8 @@ def size(tensors) -> int:
 
 def held(engine: MegatronEngine) -> dict[str, int]:
     """Count the bytes of the weights, of their gradients, and of what the optimizer adds."""
-    weights = [each.weight for each in engine.parameters]
-    optimizers = getattr(engine.optimizer, "chained_optimizers", [engine.optimizer])
+    weights = [each for chunk in engine.model.chunks for each in chunk.parameters()]
+    optimizers = parts_of(engine.optimizer)
     masters = [weight for one in optimizers for group in one.optimizer.param_groups for weight in group["params"]]
     moments = [
         each for one in optimizers for state in one.optimizer.state.values() for each in state.values() if each.dim()
