@@ -35,7 +35,7 @@ $(VLLM)/.ready: pyproject.toml constraints-vllm.txt
 	touch $@
 
 test: setup setup-vllm check  ## format, lint, types, tests, and the tests on a real vLLM
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 	OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest -n 2 --dist loadfile tests/on_vllm
 
 check: setup

@@ -6,9 +6,6 @@ import pytest
 from engine_cases import save_model, write_case
 from launch import run_job
 
-# The tests of this file share their jobs, and so have to share a process.
-pytestmark = pytest.mark.xdist_group("checkpoints")
-
 TP2 = {"processes": 2, "tensor_parallel": 2}
 PP2 = {"processes": 2, "pipeline_parallel": 2}
 DP2 = {"processes": 2}

@@ -10,9 +10,6 @@ from launch import run_job
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-# The tests of this file share their jobs, and so have to share a process.
-pytestmark = pytest.mark.xdist_group("layouts")
-
 MERELY_ROUNDING = 5e-6
 
 

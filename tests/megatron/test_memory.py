@@ -12,9 +12,6 @@ from small_models import config, save
 from k15_plugins.megatron.layout import MegatronLayout
 from k15_plugins.megatron.memory import main, needs, state_bytes, token_bytes, weights_of_stage
 
-# The tests of this file share their jobs, and so have to share a process.
-pytestmark = pytest.mark.xdist_group("memory")
-
 JOB = Path(__file__).with_name("measure_memory.py")
 LENGTHS = [2048, 8192]
 RECOMPUTE = {"recompute_granularity": "full", "recompute_method": "uniform", "recompute_num_layers": 1}
