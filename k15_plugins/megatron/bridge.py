@@ -22,16 +22,7 @@ from k15_plugins.megatron.model import (
 class BridgedModel:
     """This rank's chunks of a model that Megatron-Bridge builds, loads and exports.
 
-    Args:
-        model_config: a `transformers.PretrainedConfig` that has passed `check_bridged`.
-        folder: of the model, as transformers saves it, or its name on the Hub.
-        layout: how it is laid out.
-        dtype: of the weights.
-        **settings: other fields of Megatron's `TransformerConfig`.
-
-    Attributes:
-        config: Megatron's config of the model.
-        chunks: one, or as many as a stage has in an interleaved pipeline.
+    Takes and has what `MappedModel` does; the config has passed `check_bridged`.
     """
 
     def __init__(

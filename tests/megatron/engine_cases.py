@@ -79,6 +79,8 @@ def model_config(family: str, tied: bool = False, **changes: Any) -> Any:
         "max_position_embeddings": 256,
         "tie_word_embeddings": tied,
         "pad_token_id": PADDING,
+        # Not what Megatron, or Megatron-Bridge, takes where it is told nothing.
+        "rope_parameters": {"rope_type": "default", "rope_theta": 500.0},
     }
     if family == "mistral":
         settings["sliding_window"] = None
