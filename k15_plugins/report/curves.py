@@ -143,8 +143,7 @@ def _draw_success_map(rollouts: list[Line]) -> Figure:
     with mpl.rc_context(STYLE | {"axes.grid": False}):
         figure = Figure(figsize=(7.2, 5.0), layout="constrained")
         axes = figure.subplots()
-        colours = mpl.colormaps["viridis"].copy()
-        colours.set_bad("#F0F0F0")
+        colours = mpl.colormaps["viridis"].with_extremes(bad="#F0F0F0")
         extent = (-0.5, rates.shape[1] - 0.5, len(rates), 0)
         image = axes.imshow(rates, aspect="auto", cmap=colours, vmin=0, vmax=1, interpolation="nearest", extent=extent)
         bounds = [0, *(np.flatnonzero(np.diff(levels)) + 1), len(levels)]

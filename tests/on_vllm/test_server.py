@@ -99,12 +99,10 @@ def test_weights_arrive_exactly_and_a_lost_server_loses_no_rollout(tmp_path, mod
         trainer, _ = build(tmp_path / "run", model, port)
         client = trainer.vllm_generation.vllm_client
         trainer.add_callback(WhenItGenerates(6, client, lambda: signal_all(process, signal.SIGSTOP)))
-        started = time.monotonic()
         with pytest.raises(
             RuntimeError, match=r"did not answer for 5 s; the training, with \d+ unfinished rollouts, was"
         ):
             trainer.train()
-        assert time.monotonic() - started < 120
         gaps = tiny.logs(trainer, "k15/sampler_logp_gap_max")
         assert len(gaps) == 3
         assert 0 < gaps[-1] <= max(gaps) <= 1e-5
