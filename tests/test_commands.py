@@ -1,7 +1,7 @@
-"""Every command of the README and the docs leads somewhere: a test runs it, or it is listed here with the reason why not.
+"""Every command of the README and the docs leads somewhere: a test runs it, or it stands here with the reason why not.
 
-Those of `k15` must compose at least, run or not, and name only what exists. When a test here fails over a new command, run
-it in a test and name that in RUN, or add it to NOT_RUN with the reason.
+Those of `k15` must compose at least, run or not, and name only what exists. When a test here fails over a new command,
+run it in a test and name that in RUN, or add it to NOT_RUN with the reason.
 """
 
 import re
