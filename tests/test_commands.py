@@ -27,6 +27,7 @@ K15 = ("k15", "python recipes/run.py", "python -m k15_plugins")
 # The test that runs a command, or the file where CI does.
 RUN = {
     "make test": ".ci/run",
+    "make setup-vllm": "Makefile",  # on the way to make test
     "k15 +recipe=smoke": "tests/test_install.py::test_recipes_run_the_command_k15",
     "k15 --help": "tests/runs/test_cli.py::test_help_loads_neither_torch_nor_trl",
     "k15 +recipe=kimi_rl --cfg job --resolve": "tests/runs/test_cli.py::test_cfg_shows_everything",
