@@ -106,7 +106,11 @@ def finished_run(installed, tmp_path_factory):
 
 def test_recipes_run_the_command_k15(installed, finished_run, tmp_path):
     assert json.loads((finished_run / "status.json").read_text())["state"] == "finished"
+    assert (finished_run / "model" / "model.safetensors").exists()
     assert "data:image/png;base64," in (finished_run / "report.html").read_text()
+    in_the_wheel = installed("recipes").site_packages / "k15_plugins" / "conf" / "recipe"
+    recipes = {path.name for path in (ROOT / "k15_plugins" / "conf" / "recipe").glob("*.yaml")}
+    assert {path.name for path in in_the_wheel.glob("*.yaml")} == recipes
     for words, extra in (
         ("backend=megatron", "megatron"),
         ("model=smollm2", "smollm2"),
