@@ -45,8 +45,8 @@ $(VLLM)/.ready: pyproject.toml constraints-vllm.txt
 	touch $@
 
 test: setup setup-vllm check  ## format, lint, types, tests, and the tests on a real vLLM
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile || $(HELP)
-	OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest -n 2 --dist loadfile tests/on_vllm || $(HELP)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile || $(HELP)
+	@OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest -n 2 --dist loadfile tests/on_vllm || $(HELP)
 	@echo "make test: everything passed (format, lint, types, the tests, and the tests on a real vLLM)."
 
 check: setup

@@ -345,6 +345,7 @@ def with_logprobs(gap):
     return rollout
 
 
+@pytest.mark.filterwarnings("ignore:the sampler's log-probabilities differ")  # the test makes them
 def test_the_gap_to_a_samplers_log_probabilities_is_logged_and_capped(tmp_path):
     def grad_norm(gap, **changes):
         trainer, _ = spied(tmp_path, rollout_func=with_logprobs(gap), max_steps=1, temperature=1.0, **changes)

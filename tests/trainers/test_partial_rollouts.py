@@ -214,6 +214,7 @@ def test_resuming_is_bit_equal_with_trajectories_in_the_buffer(tmp_path, step):
     assert (ours["logps"] == theirs["logps"]).all()
 
 
+@pytest.mark.filterwarnings("ignore:the sampler's log-probabilities differ")  # the test makes them
 def test_a_response_that_breaks_off_after_a_padding_token_is_cut_off(tmp_path, monkeypatch):
     padding = tiny.tiny_tokenizer().pad_token_id
 
@@ -225,6 +226,7 @@ def test_a_response_that_breaks_off_after_a_padding_token_is_cut_off(tmp_path, m
     assert {(each["stop"], each["truncated"], each["reward"]) for each in listener.rollouts} == {("length", True, 0)}
 
 
+@pytest.mark.filterwarnings("ignore:the sampler's log-probabilities differ")  # the test makes them
 def test_the_logged_kl_is_the_mean_over_real_rows(tmp_path, monkeypatch):
     def segments(trainer, request):
         ids = [
