@@ -10,12 +10,21 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from k15_plugins.report.history import Line, curve, success_map
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
+_UNITS = {
+    "eval_k15/accuracy": "right answers, held-out problems (share)",
+    "k15/accuracy": "right answers, rollouts (share)",
+    "accuracy": "right answers (share)",
+    "reward": "mean reward of a rollout",
+    "completions/mean_length": "response (tokens)",
+    "loss": "training loss",
+}
 DASHES = ("-", "--", ":")
 STYLE: dict[Any, Any] = {
     "font.size": 10,
@@ -70,17 +79,21 @@ def draw_run(metrics: list[Line], rollouts: list[Line], folder: Path, penalty_fr
     return drawn
 
 
-def draw_sweep(groups: Mapping[str, Sequence[list[Line]]], metric: str, path: Path) -> None:
+def draw_sweep(title: str, groups: Mapping[str, Sequence[list[Line]]], metric: str | None, path: Path) -> None:
     """Draw the curves of a sweep: the mean over the seeds of each group, and a standard deviation around it.
 
+    The deviation is that of a sample (divided by n - 1), as in the table of `sweep.md`.
+
     Args:
+        title (`str`): What stands above the picture.
         groups (`Mapping`): Name of a group to the metrics.jsonl lines of its jobs.
-        metric (`str`): The figure that the sweep compares; drawn first.
+        metric (`str`, *optional*): The figure that the sweep compares; drawn first.
         path (`Path`): The PNG.
     """
-    units = {metric: metric, "reward": "mean reward of a rollout", "completions/mean_length": "response (tokens)"}
     recorded = {key for jobs in groups.values() for lines in jobs for line in lines for key in line}
-    units = {key: unit for key, unit in units.items() if key in recorded or key == metric}
+    keys = [metric] if metric else []
+    keys += [key for key in ("reward", "completions/mean_length") if key in recorded and key != metric]
+    units = {key: _UNITS.get(key, key) for key in keys or ["loss"]}
     colours = [(colour, dashes) for dashes in DASHES for colour in COLOURS]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2 * len(units), 4.2), layout="constrained")
@@ -90,9 +103,13 @@ def draw_sweep(groups: Mapping[str, Sequence[list[Line]]], metric: str, path: Pa
                 if curves:
                     _draw_group(axes, curves, name, colour, dashes)
             _label(axes, unit)
+        figure.suptitle(title)
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        if len(labels) > 1:
-            figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
+        if any(len(jobs) > 1 for jobs in groups.values()):
+            handles.append(Patch(color="#777777", alpha=0.18, linewidth=0))
+            labels.append("mean ± standard deviation over the seeds")
+        if labels:
+            figure.legend(handles, labels, loc="outside lower center", ncols=min(3, len(labels)))
         save(figure, path)
 
 
@@ -102,11 +119,15 @@ def _draw_group(axes: Axes, curves: list[tuple[np.ndarray, np.ndarray]], name: s
     values = np.full((len(curves), len(places)), np.nan)
     for row, (x, y) in zip(values, curves, strict=True):
         row[np.searchsorted(places, x)] = y
-    mean, spread = np.nanmean(values, axis=0), np.nanstd(values, axis=0, ddof=0)
+    mean = np.nanmean(values, axis=0)
+    # Where a single run is left there is no deviation to show.
+    several = np.count_nonzero(~np.isnan(values), axis=0) > 1
     marker = "." if len(places) < 20 else ""
     axes.plot(places, mean, color=colour, linestyle=dashes, linewidth=1.8, label=name, marker=marker)
-    if len(curves) > 1:
-        axes.fill_between(places, mean - spread, mean + spread, color=colour, alpha=0.18, linewidth=0)
+    if several.any():
+        spread = np.nanstd(values[:, several], axis=0, ddof=1)
+        low, high = mean[several] - spread, mean[several] + spread
+        axes.fill_between(places[several], low, high, color=colour, alpha=0.18, linewidth=0)
 
 
 def _draw_curves(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], unit: str, penalty_from: int | None) -> Figure:

@@ -9,6 +9,7 @@ import numpy as np
 
 METRICS = "metrics.jsonl"
 ROLLOUTS = "rollouts.jsonl"
+HELD_OUT = "held_out.jsonl"
 
 Line = dict[str, Any]
 

@@ -2,16 +2,21 @@
 
 import base64
 import json
+from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import jinja2
 import yaml
 
+from k15_plugins.report.answers import answers_over_time
 from k15_plugins.report.curves import draw_run
-from k15_plugins.report.history import METRICS, ROLLOUTS, Line, last_figures, read_lines
+from k15_plugins.report.describe import recipe_of, what_was_done
+from k15_plugins.report.history import HELD_OUT, METRICS, ROLLOUTS, Line, curve, read_lines
 
 _SUMMARY = {
     "reward": ("mean reward of a rollout", "{:.3f}"),
@@ -19,18 +24,46 @@ _SUMMARY = {
     "eval_k15/accuracy": ("right answers, held-out problems", "{:.3f}"),
     "completions/mean_length": ("tokens of a response, rollouts", "{:.1f}"),
     "eval_completions/mean_length": ("tokens of a response, held-out problems", "{:.1f}"),
-    "k15/rho_abs_mean": ("mean |ρ|, nats", "{:.3f}"),
+    "k15/rho_abs_mean": ("mean |ρ| of an iteration, nats", "{:.3f}"),
     "k15/dead_groups": ("groups without a gradient", "{:.3f}"),
+    "loss": ("training loss", "{:.4f}"),
 }
-_TITLES = {
-    "reward": "Reward",
-    "accuracy": "Accuracy",
-    "tokens": "Tokens",
-    "rho": "Log-ratio ρ",
-    "loss": "Loss",
-    "success_map": "Success rates of the problems",
-    "accuracy_tokens": "Accuracy against tokens",
-    "alphas": "Weights of the first model",
+_FIGURES = {
+    "reward": (
+        "Reward",
+        "What the policy is trained to raise: the weighted sum of all rewards, averaged over the rollouts of an "
+        "iteration. When the length reward sets in, the total changes its meaning; compare accuracy instead.",
+    ),
+    "accuracy": (
+        "Accuracy",
+        "Share of right final answers. Rollouts are of the problems that the sampler chose, so a sampler that prefers "
+        "hard problems keeps that curve low; the held-out problems are always the same.",
+    ),
+    "tokens": (
+        "Tokens",
+        "Mean length of a response. It grows while longer thinking pays, and falls when the length reward sets in.",
+    ),
+    "rho": (
+        "Log-ratio ρ",
+        "How far the updates of an iteration move the policy from the one that wrote the rollouts: log-probability of "
+        "a whole response now, less that at the iteration's start, averaged over the updates (the first has 0). Some "
+        "tenths of a nat are usual; several nats mean steps that are too large: lower the learning rate or raise tau.",
+    ),
+    "loss": ("Loss", "The training loss, averaged within an iteration."),
+    "success_map": (
+        "Success rates of the problems",
+        "A row is a problem, from the easiest level at the top to the hardest at the bottom; its colour is the share "
+        "of right rollouts when it was last drawn. A row is grey until the problem is drawn for the first time, and "
+        "turns from dark to bright when the model learns to solve it. The number under a level counts its problems.",
+    ),
+    "accuracy_tokens": (
+        "Accuracy against tokens",
+        "A point is a model, measured on the held-out problems: higher is more accurate, further left is shorter.",
+    ),
+    "alphas": (
+        "Weights of the first model",
+        "A point is a merge of two models; the number beside it is the weight of the first one.",
+    ),
 }
 
 
@@ -54,7 +87,9 @@ def write_report(run_dir: str | Path, read: int = 4) -> Path:
         )
     config_text = (run_dir / "config.yaml").read_text()
     metrics, rollouts = read_lines(run_dir / METRICS), read_lines(run_dir / ROLLOUTS)
-    pictures = draw_run(metrics, rollouts, run_dir / "report", _penalty_from(yaml.safe_load(config_text)))
+    config = yaml.safe_load(config_text)
+    penalty_from = _penalty_from(config)
+    pictures = draw_run(metrics, rollouts, run_dir / "report", penalty_from)
     pictures += sorted((run_dir / "pictures").glob("*.png"))
     template = files("k15_plugins.report").joinpath("page.html.jinja").read_text()
     page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template)
@@ -62,16 +97,20 @@ def write_report(run_dir: str | Path, read: int = 4) -> Path:
     status = _read_json(run_dir / "status.json")
     html = page.render(
         name=run_dir.resolve().name,
-        recipe=run_dir.resolve().parent.parent.name,
+        recipe=recipe_of(run_dir),
+        sentence=what_was_done(config, run_dir),
         status=status,
         began=f"{datetime.fromtimestamp(status['started'], UTC):%Y-%m-%d %H:%M UTC}" if "started" in status else "",
         took=str(timedelta(seconds=round(status["seconds"]))) if "seconds" in status else "",
+        speed=_speed(metrics, rollouts),
         summary=_summary(metrics),
         pictures=[
-            (_TITLES.get(path.stem, path.stem), base64.b64encode(path.read_bytes()).decode()) for path in pictures
+            (*_FIGURES.get(path.stem, (path.stem, "")), base64.b64encode(path.read_bytes()).decode())
+            for path in pictures
         ],
         models=_models(_read_json(run_dir / "evaluation.json")),
         answers=_read_json(run_dir / "answers.json"),
+        over_time=answers_over_time(read_lines(run_dir / HELD_OUT), number=6, penalty_from=penalty_from),
         rollouts=[("Best", best), ("Worst", worst)] if rollouts else [],
         config=config_text,
         environment=json.dumps(_read_json(run_dir / "environment.json"), indent=1),
@@ -81,21 +120,22 @@ def write_report(run_dir: str | Path, read: int = 4) -> Path:
 
 
 def pick_rollouts(rollouts: list[Line], number: int) -> tuple[list[Line], list[Line]]:
-    """Choose rollouts to read: the best and the worst of the last quarter of the run, of different problems.
+    """Choose rollouts to read: the best and the worst of the last iteration, of different problems.
 
     Args:
         rollouts (`list[dict]`): Lines of rollouts.jsonl.
         number (`int`): How many of each.
 
     Returns:
-        `tuple[list[dict], list[dict]]`: Best and worst by reward; of equals the longer ones, which have more to read.
+        `tuple[list[dict], list[dict]]`: Best and worst by reward; of equals those of the most usual length.
     """
     last = max((line["iteration"] for line in rollouts), default=0)
-    late = [line for line in rollouts if line["iteration"] >= last - last // 4]
+    late = [line for line in rollouts if line["iteration"] == last]
+    usual = median(line["tokens"] for line in late) if late else 0
 
     def choose(sign: int) -> list[Line]:
         first_of_problem: dict[Any, Line] = {}
-        for line in sorted(late, key=lambda line: (sign * (line["reward"] or 0.0), -line["tokens"])):
+        for line in sorted(late, key=lambda line: (sign * (line["reward"] or 0.0), abs(line["tokens"] - usual))):
             first_of_problem.setdefault(str(line["prompt"]), line)
         return list(first_of_problem.values())[:number]
 
@@ -103,11 +143,33 @@ def pick_rollouts(rollouts: list[Line], number: int) -> tuple[list[Line], list[L
 
 
 def _summary(metrics: list[Line]) -> list[tuple[str, str, str]]:
-    """Return name, first and last value of the figures that matter."""
-    first: dict[str, float] = last_figures(metrics[::-1])
-    last = last_figures(metrics)
-    shown = {key: text for key, text in _SUMMARY.items() if key in last}
-    return [(title, form.format(first[key]), form.format(last[key])) for key, (title, form) in shown.items()]
+    """Return name, first and last value of the figures that matter, as the curves show them."""
+    curves = {key: curve(metrics, key)[1] for key in _SUMMARY}
+    return [
+        (title, form.format(curves[key][0]), form.format(curves[key][-1]))
+        for key, (title, form) in _SUMMARY.items()
+        if len(curves[key]) and (key != "loss" or not len(curves["reward"]))
+    ]
+
+
+def _speed(metrics: list[Line], rollouts: list[Line]) -> str:
+    """Say how fast a run was, from the time between its iterations, evaluations left out."""
+    ends = {line["iteration"]: line["seconds"] for line in metrics}
+    pauses: dict[int, float] = defaultdict(float)
+    for before, line in pairwise(metrics):
+        if any(key.startswith("eval_") for key in line):
+            pauses[line["iteration"]] += line["seconds"] - before["seconds"]
+    spans = [ends[now] - ends[now - 1] - pauses[now] for now in ends if now - 1 in ends]
+    tokens: dict[int, int] = defaultdict(int)
+    for line in rollouts:
+        tokens[line["iteration"]] += line["tokens"]
+    if not spans or not tokens:
+        return ""
+    seconds, number = median(spans), len(rollouts) / len(tokens)
+    return (
+        f"{seconds:.1f} s an iteration (median of {len(spans)}, without evaluations): {number / seconds:.1f} rollouts "
+        f"and {sum(tokens.values()) / len(tokens) / seconds:.0f} response tokens a second, generated and trained on."
+    )
 
 
 def _models(evaluation: dict[str, Any]) -> list[dict[str, str]]:

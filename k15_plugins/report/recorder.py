@@ -8,8 +8,11 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from k15_plugins.report.history import METRICS, ROLLOUTS, read_lines
+from k15_plugins.report.history import HELD_OUT, METRICS, ROLLOUTS, read_lines
 from k15_plugins.report.terminal import Terminal
+
+KEPT_HELD_OUT = 16
+"""Held-out problems whose answers are kept at every evaluation."""
 
 
 class RunRecorder(TrainerCallback):
@@ -20,12 +23,16 @@ class RunRecorder(TrainerCallback):
     Args:
         run_dir (`str` or `Path`): Folder for `metrics.jsonl` (a line a log: `step`, `iteration`, `seconds` since the
             epoch and the figures) and `rollouts.jsonl` (a line a rollout, as `SampledGRPOTrainer` tells them, with the
-            problem's `level` where it has one).
+            problem's `level` and `answer` where it has them) and `held_out.jsonl` (a line for each of the first
+            `KEPT_HELD_OUT` problems of every evaluation).
     """
 
     def __init__(self, run_dir: str | Path):
         self.metrics = Path(run_dir) / METRICS
         self.rollouts = Path(run_dir) / ROLLOUTS
+        self.held_out = Path(run_dir) / HELD_OUT
+        self._evaluated_at: int | None = None
+        self._kept: set[str] = set()
         self.terminal: Terminal | None = None
         self.iteration = 0
 
@@ -39,6 +46,7 @@ class RunRecorder(TrainerCallback):
         # The figures of a step are logged when it is done, the rollouts of an iteration when its first step begins.
         kept = _keep(self.metrics, lambda line: 0 < reached >= line["step"])
         _keep(self.rollouts, lambda line: line["step"] < reached)
+        _keep(self.held_out, lambda line: 0 < reached >= line["step"])
         self.iteration = max((line["iteration"] for line in kept), default=0)
         self.terminal = Terminal(state.max_steps)
 
@@ -51,14 +59,33 @@ class RunRecorder(TrainerCallback):
         """
         assert self.terminal is not None
         self.iteration = trainer.iteration
-        accumulated = trainer.args.gradient_accumulation_steps
-        self.terminal.updates_per_iteration = trainer.micro_steps_per_iteration // accumulated
+        self.terminal.updates_per_iteration = _updates_per_iteration(trainer)
         data = trainer.train_dataset
-        levels = data["level"] if "level" in (data.column_names or []) else None
-        for rollout in rollouts:
-            if levels is not None and rollout["problem"] is not None:
-                rollout["level"] = levels[rollout["problem"]]
+        for name in ("level", "answer"):
+            if name not in (data.column_names or []):
+                continue
+            column = data[name]
+            for rollout in rollouts:
+                if rollout["problem"] is not None:
+                    rollout[name] = column[rollout["problem"]]
         _append(self.rollouts, rollouts)
+
+    def on_held_out(self, trainer: Any, rollouts: list[dict[str, Any]]) -> None:
+        """Write the first rollout of each of the first problems of an evaluation; the trainer calls this.
+
+        Args:
+            trainer (`SampledGRPOTrainer`): The trainer.
+            rollouts (`list[dict]`): Rollouts of a batch of held-out problems, see `SampledGRPOTrainer`.
+        """
+        step, per_iteration = trainer.state.global_step, _updates_per_iteration(trainer)
+        if self._evaluated_at != step:
+            self._evaluated_at, self._kept = step, set()
+        lines = []
+        for rollout in rollouts:
+            if len(self._kept) < KEPT_HELD_OUT and str(rollout["prompt"]) not in self._kept:
+                self._kept.add(str(rollout["prompt"]))
+                lines.append({"step": step, "iteration": step // per_iteration, **rollout})
+        _append(self.held_out, lines)
 
     def on_log(
         self,
@@ -82,6 +109,10 @@ class RunRecorder(TrainerCallback):
         """Leave the terminal as it was."""
         if self.terminal is not None:
             self.terminal.close()
+
+
+def _updates_per_iteration(trainer: Any) -> int:
+    return trainer.micro_steps_per_iteration // trainer.args.gradient_accumulation_steps
 
 
 def _append(path: Path, lines: list[dict[str, Any]]) -> None:

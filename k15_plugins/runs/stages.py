@@ -10,6 +10,7 @@ from hydra.utils import get_object
 from transformers import AutoTokenizer, PrinterCallback, ProgressCallback, set_seed
 from transformers.utils import logging
 
+from k15_plugins.report.card import CardWriter, write_cards
 from k15_plugins.report.history import METRICS
 from k15_plugins.report.recorder import RunRecorder
 from k15_plugins.runs import folder
@@ -39,6 +40,8 @@ def reinforce(config: dict[str, Any], run_dir: Path) -> None:
     trainer.args.eval_on_start &= checkpoint is None
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model(str(run_dir / folder.MODEL))
+    if is_first_rank():
+        write_cards(run_dir)
 
 
 def checkpoint_to_resume(run_dir: Path) -> Path | None:
@@ -95,7 +98,7 @@ def build_trainer(config: dict[str, Any], run_dir: Path) -> Any:
         train_dataset=problems.train,
         eval_dataset=problems.held_out if len(problems.held_out) else None,
         processing_class=tokenizer,
-        callbacks=[RunRecorder(run_dir)],
+        callbacks=[RunRecorder(run_dir), CardWriter(run_dir)],
         sampler=build_sampler(config["sampler"], problems.train["level"], config["seed"]),
         **given,
     )

@@ -82,15 +82,15 @@ def group_jobs(jobs: list[Job]) -> dict[str, list[Job]]:
     return dict(groups)
 
 
-def summarize(sweep_dir: Path, jobs: list[Job], metric: str) -> None:
+def summarize(sweep_dir: Path, jobs: list[Job], metric: str | None) -> None:
     """Write the table of all jobs, the table of means over the seeds, and the picture.
 
     Args:
         sweep_dir (`Path`): The sweep's folder.
         jobs (`list[dict]`): Of `read_jobs`.
-        metric (`str`): The figure that the sweep compares; the first of the table.
+        metric (`str`, *optional*): The figure that the sweep compares; the first of the table.
     """
-    columns = list(dict.fromkeys([metric, *_COLUMNS]))
+    columns = list(dict.fromkeys([*([metric] if metric else []), *_COLUMNS]))
     with (sweep_dir / "sweep.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["job", "overrides", "state", "seconds", *columns, "error"])
@@ -118,8 +118,11 @@ def summarize(sweep_dir: Path, jobs: list[Job], metric: str) -> None:
     if any(job["figures"] for job in jobs):
         from k15_plugins.report.curves import draw_sweep
 
-        curves = {name: [read_lines(job["folder"] / METRICS) for job in members] for name, members in groups.items()}
-        draw_sweep(curves, metric, sweep_dir / "sweep.png")
+        curves = {
+            name: [read_lines(job["folder"] / METRICS) for job in members if job["state"] == "finished"]
+            for name, members in groups.items()
+        }
+        draw_sweep(f"Sweep of {' '.join(_shared(jobs))}", curves, metric, sweep_dir / "sweep.png")
         lines += ["", "![curves](sweep.png)"]
     (sweep_dir / "sweep.md").write_text("\n".join(lines) + "\n")
 

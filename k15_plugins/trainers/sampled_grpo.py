@@ -44,7 +44,8 @@ class SampledGRPOTrainer(GRPOTrainer):
     an unfinished iteration and the place in it are part of every checkpoint: training goes on bit by bit on the CPU.
 
     Callbacks with a method `on_rollouts(trainer, rollouts)` are given the rollouts of each iteration on the main
-    process, a list of dicts.
+    process, a list of dicts; those with a method `on_held_out(trainer, rollouts)` the main process's own rollouts of
+    each batch of an evaluation, with the data set's columns `answer` and `level` where it has them.
 
     Args:
         *args: as `GRPOTrainer`.
@@ -191,6 +192,8 @@ class SampledGRPOTrainer(GRPOTrainer):
             truncated_N=truncated_N,
         )
         self._log_accuracy()
+        if not self.model.training:
+            self._tell_callbacks_of_held_out(inputs, prompts, completions)
         return rewards_NF
 
     def _log_accuracy(self) -> None:
@@ -242,6 +245,27 @@ class SampledGRPOTrainer(GRPOTrainer):
         rollouts = [place | dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
         for listener in listeners:
             listener.on_rollouts(self, rollouts)
+
+    def _tell_callbacks_of_held_out(self, inputs: list, prompts: list, completions: list) -> None:
+        listeners = [each for each in self.callback_handler.callbacks if hasattr(each, "on_held_out")]
+        if not listeners or not self.accelerator.is_main_process:
+            return
+        scored = self._scored
+        # The main process's rows come first in what was gathered.
+        columns = {
+            "prompt": prompts,
+            "response": completions,
+            "tokens": scored.lengths_N.tolist(),
+            "right": scored.correct_N.tolist(),
+            "truncated": scored.truncated_N.tolist(),
+        }
+        rollouts = [
+            {name: values[row] for name, values in columns.items()}
+            | {name: inputs[row][name] for name in ("answer", "level") if name in inputs[row]}
+            for row in range(len(inputs))
+        ]
+        for listener in listeners:
+            listener.on_held_out(self, rollouts)
 
     def _columns_of_rollouts(self) -> dict[str, list[Any]]:
         """Columns that a subclass adds to what callbacks are told of the rollouts of all processes."""

@@ -1,10 +1,12 @@
 """Reading a run's records: curves, the success map, what to read, and what a resume keeps."""
 
 import json
+from statistics import stdev
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from rich.console import Console
 
 from k15_plugins.report.curves import draw_run, draw_sweep
@@ -60,12 +62,12 @@ def test_the_success_map_sorts_by_level_then_first_success_and_keeps_the_last_ra
     np.testing.assert_array_equal(rates, [[1, 1, 0], [np.nan, 0.5, 0.5], [0, 0, 1]])
 
 
-def test_rollouts_to_read_are_late_of_different_problems_and_long():
-    lines = [rollout(0, 0, True, reward=9.0), *(rollout(p, 8, True, reward=1.0, tokens=p) for p in (1, 2, 2, 3))]
-    lines += [rollout(4, 8, False, reward=-1.0)]
+def test_rollouts_to_read_are_of_the_last_iteration_of_different_problems_and_of_usual_length():
+    lines = [rollout(0, 7, True, reward=9.0), *(rollout(p, 8, True, reward=1.0, tokens=p) for p in (1, 2, 2, 3, 9))]
+    lines += [rollout(4, 8, False, reward=-1.0, tokens=4)]
     best, worst = pick_rollouts(lines, 2)
-    assert [line["problem"] for line in best] == [3, 2]
-    assert [line["problem"] for line in worst] == [4, 3]
+    assert [line["problem"] for line in best] == [2, 3]
+    assert [line["problem"] for line in worst] == [4, 2]
 
 
 def test_a_line_cut_off_by_a_kill_is_left_out(tmp_path):
@@ -127,8 +129,20 @@ def test_the_report_escapes_what_a_model_wrote(tmp_path):
 
 
 def test_a_sweep_is_drawn_though_its_jobs_ended_at_different_times(tmp_path):
-    draw_sweep({"a": [metric_lines(4), metric_lines(2)], "b": [[]]}, "eval_k15/accuracy", tmp_path / "sweep.png")
-    assert (tmp_path / "sweep.png").stat().st_size > 1000
+    for metric in ("eval_k15/accuracy", None):
+        draw_sweep("a", {"a": [metric_lines(4), metric_lines(2)], "b": [[]]}, metric, tmp_path / "sweep.png")
+        assert (tmp_path / "sweep.png").stat().st_size > 1000
+
+
+def test_the_band_of_a_sweep_is_the_deviation_of_its_table(monkeypatch, tmp_path):
+    bands = []
+    monkeypatch.setattr(Axes, "fill_between", lambda axes, x, low, high, **_: bands.append((x, low, high)))
+    jobs = [[{"step": 1, "iteration": 0, "reward": value}] for value in (1.0, 2.0, 4.0)]
+    jobs[0].append({"step": 2, "iteration": 1, "reward": 9.0})  # the only job that got so far: no deviation
+    draw_sweep("a", {"a": jobs}, "reward", tmp_path / "sweep.png")
+    ((x, low, high),) = bands
+    assert x.tolist() == [0.0]
+    assert ((high - low) / 2).tolist() == pytest.approx([stdev([1.0, 2.0, 4.0])])
 
 
 def test_supervised_training_shows_its_loss(tmp_path):
