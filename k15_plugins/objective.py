@@ -115,14 +115,37 @@ def mirror_descent_loss(
     squares_B = rho_B**2 if penalty_level == "sequence" else (ratio_BT**2).sum(dim=1)
     penalty_B = 0.5 * tau * squares_B
 
-    if length_normalization == "length":
-        lengths_B = mask_BT.sum(dim=1).clamp(min=1)
-        policy_B, penalty_B = policy_B / lengths_B, penalty_B / lengths_B
-    elif length_normalization == "max_length":
-        if max_length_tokens is None:
-            raise ValueError("max_length_tokens is missing; length_normalization='max_length' divides by it.")
-        policy_B, penalty_B = policy_B / max_length_tokens, penalty_B / max_length_tokens
+    divisor_B = length_divisor(mask_BT, length_normalization, max_length_tokens)
+    policy_B, penalty_B = policy_B / divisor_B, penalty_B / divisor_B
     return MirrorDescentLoss(policy_B + penalty_B, policy_B, penalty_B, rho_B.detach())
+
+
+def length_divisor(
+    mask_BT: Tensor,
+    length_normalization: Literal["none", "length", "max_length"],
+    max_length_tokens: int | None = None,
+) -> Tensor:
+    """Return what every term of a sequence's loss is divided by.
+
+    Args:
+        mask_BT: 1 for the tokens in the loss, shape (B, T).
+        length_normalization: of `mirror_descent_loss`.
+        max_length_tokens: of `mirror_descent_loss`.
+
+    Returns:
+        shape (B,), tokens, 1 or more; all 1 for `"none"`.
+
+    Raises:
+        ValueError: if `length_normalization="max_length"` comes without `max_length_tokens`.
+    """
+    lengths_B = mask_BT.sum(dim=1).clamp(min=1)
+    if length_normalization == "length":
+        return lengths_B
+    if length_normalization == "none":
+        return torch.ones_like(lengths_B)
+    if max_length_tokens is None:
+        raise ValueError("max_length_tokens is missing; length_normalization='max_length' divides by it.")
+    return torch.full_like(lengths_B, max_length_tokens)
 
 
 def baseline(

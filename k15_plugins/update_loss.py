@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from k15_plugins.objective import mirror_descent_loss, truncated_importance_weights
+from k15_plugins.objective import length_divisor, mirror_descent_loss, truncated_importance_weights
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class UpdateLoss:
         max_length_tokens: of `mirror_descent_loss`.
         log_ratio_interval: of `mirror_descent_loss`.
         importance_weight_cap: of `truncated_importance_weights`; None weighs nothing.
-        beta: strength of the pull towards the starting policy.
+        beta: strength of the pull towards the starting policy, divided by lengths as the rest of the loss.
     """
 
     tau: float
@@ -47,7 +47,7 @@ class UpdateLoss:
 
         Returns:
             a scalar, and `loss`, `policy`, `penalty`, `rho`, `entropy` (the sum over the tokens in the loss) and, with
-            `beta`, `kl`: shape (B,), detached.
+            `beta`, `kl` (the sum over the tokens in the loss, undivided): shape (B,), detached.
         """
         mask_BC = columns["mask"]
         ref_logps_BC = columns.get("ref_logps", logps_BC.detach())
@@ -74,7 +74,8 @@ class UpdateLoss:
         if self.beta != 0.0:
             drift_BC = columns["start_logps"] - logps_BC
             figures["kl"] = ((drift_BC.exp() - drift_BC - 1) * mask_BC).sum(dim=1)
-            loss_B = loss_B + self.beta * figures["kl"]
+            divisor_B = length_divisor(mask_BC, self.length_normalization, self.max_length_tokens)
+            loss_B = loss_B + self.beta * figures["kl"] / divisor_B
         weighted_B = loss_B * columns["weight"]
         figures |= {"loss": weighted_B, "entropy": (entropies_BC * mask_BC).sum(dim=1)}
         return weighted_B.sum(), {name: values.detach() for name, values in figures.items()}

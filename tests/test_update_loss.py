@@ -96,3 +96,17 @@ def test_without_reference_log_probabilities_the_policy_is_its_own():
     assert figures["rho"].abs().max() == 0
     expected = -(columns["advantages"] * columns["weight"]).unsqueeze(1) * columns["mask"]
     torch.testing.assert_close(gradient, expected)
+
+
+@pytest.mark.parametrize("normalization", ["none", "length", "max_length"])
+def test_the_pull_to_the_start_is_divided_as_the_rest_of_the_loss(normalization):
+    logps, entropies, columns = rows()
+    options = {"length_normalization": normalization, "max_length_tokens": 7}
+    loss, figures = UpdateLoss(tau=0.4, beta=0.05, **options)(logps, entropies, columns)
+    without, _ = UpdateLoss(tau=0.4, **options)(logps, entropies, columns)
+    lengths = columns["mask"].sum(dim=1).clamp(min=1)
+    divisor = {"none": torch.ones(B), "length": lengths, "max_length": torch.full((B,), 7)}[normalization]
+    drift = columns["start_logps"] - logps
+    kl = ((drift.exp() - drift - 1) * columns["mask"]).sum(dim=1)
+    torch.testing.assert_close(loss - without, 0.05 * (kl / divisor * columns["weight"]).sum())
+    torch.testing.assert_close(figures["kl"], kl.detach())  # logged undivided

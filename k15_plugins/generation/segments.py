@@ -185,8 +185,6 @@ def _generate_batch(trainer: Any, single_turn: Callable[..., Any], request: Segm
     progress = Progress(request, trainer.eos_token_ids, trainer.accelerator.device)
     stop = _Stop(progress, trainer.temperature)
     model = trainer.accelerator.unwrap_model(trainer.model_wrapped)
-    config = trainer.generation_config
-    longest, config.max_new_tokens = config.max_new_tokens, max(request.allowances)
     started = contexts(request)
     extras: dict[str, Any] = {
         "stopping_criteria": StoppingCriteriaList([stop]),
@@ -195,9 +193,8 @@ def _generate_batch(trainer: Any, single_turn: Callable[..., Any], request: Segm
     lengths_before = {len(ids) for ids in started}
     if len(lengths_before) > 1 and max(lengths_before) > _SHORT_CONTEXT_TOKENS and not request.multimodal_fields:
         extras["prefill_chunk_size"] = _PREFILL_PIECE_TOKENS
-    with _generate_takes(model, extras):
+    with _generate_takes(model, extras), _at_most(trainer.generation_config, max(request.allowances)):
         ids, _ = single_turn(started, request.images, _extended(request), 1)
-    config.max_new_tokens = longest
     lengths = progress.lengths_B.tolist()
     logps_BT = torch.stack(stop.logps, dim=1).cpu()
     return [
@@ -233,3 +230,13 @@ def _generate_takes(model: Any, extras: dict[str, Any]) -> Iterator[None]:
         yield
     finally:
         del model.generate
+
+
+@contextmanager
+def _at_most(config: Any, tokens: int) -> Iterator[None]:
+    """Set the limit of `model.generate`, which is also that of all later calls, for one call."""
+    longest, config.max_new_tokens = config.max_new_tokens, tokens
+    try:
+        yield
+    finally:
+        config.max_new_tokens = longest

@@ -162,7 +162,10 @@ class MegatronEngine:
 
     def export_weights(self) -> Iterator[tuple[str, Tensor]]:
         """Bring the whole model to rank 0, tensor by tensor, under the names of transformers' checkpoints."""
-        yield from self.model.export_weights()
+        for name, tensor in self.model.export_weights():
+            # Pickle writes the whole storage of a view, and many parameters are views of one flat buffer.
+            is_view = tensor.untyped_storage().nbytes() != tensor.nbytes
+            yield name, tensor.clone() if is_view else tensor
 
     def save_model(self, folder: str, max_shard_bytes: int) -> None:
         """Write the weights as transformers and vLLM load them.

@@ -1,6 +1,7 @@
 """A rank of a job for `test_layouts.py`: the engine in one layout beside transformers, through several updates."""
 
 import json
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,10 @@ def main(folder: Path) -> None:
         reference.reset_optimizer()
     result["after_reset"] = against_reference(engine, rows, reference)
     result["memory"] = engine.memory()
+    result["sent_bytes"], result["weight_bytes"] = 0, 0
+    for item in engine.export_weights():
+        result["sent_bytes"] += len(pickle.dumps(item, protocol=pickle.HIGHEST_PROTOCOL))
+        result["weight_bytes"] += item[1].nbytes
     if distributed.get_rank() == 0:
         (folder / "result.json").write_text(json.dumps(result))
     distributed.destroy_process_group()

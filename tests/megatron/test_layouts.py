@@ -65,6 +65,13 @@ def test_a_reset_optimizer_is_a_new_one(compared):
     assert result["after_reset"]["weights"] < MERELY_ROUNDING
 
 
+def test_the_export_sends_no_more_than_the_weights(compared):
+    folder, result = compared
+    tensors = len(load_file(folder / "reference" / "model.safetensors"))
+    # Name, shape and pickle's own words of each tensor.
+    assert result["weight_bytes"] < result["sent_bytes"] < result["weight_bytes"] + 600 * tensors
+
+
 def test_the_model_is_exported_as_transformers_saves_it(compared):
     folder, _ = compared
     exported = {}
