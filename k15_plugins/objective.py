@@ -201,7 +201,7 @@ def rest_advantages(rewards_N: Tensor, num_generations: int) -> Tensor:
     Returns:
         Shape (N,), 0 or 1.
     """
-    rewards_GK = rewards_N.view(-1, num_generations).nan_to_num(nan=-torch.inf)
+    rewards_GK = rewards_N.view(-1, num_generations).nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
     best_G1 = rewards_GK.max(dim=1, keepdim=True).values
     return ((rewards_GK == best_G1) & (best_G1 > 0)).to(rewards_N.dtype).view(-1)
 

@@ -14,6 +14,7 @@ from hydra.utils import get_object
 
 from k15_plugins.runs import folder, keys
 from k15_plugins.runs.launch import hold_lifeline, is_first_rank
+from k15_plugins.trainers.stopped import TrainingStopped
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
 
@@ -55,7 +56,7 @@ def _run(run_dir: Path) -> int:
         (run_dir / folder.TRACEBACK).write_text(traceback.format_exc())
         # Hydra wraps what the class or function of a nested node raises.
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
-        if isinstance(cause, ValueError | ImportError):
+        if isinstance(cause, ValueError | ImportError | TrainingStopped):
             return _fail(run_dir, " ".join(str(cause).split()), FAILED)
         folder.finish(run_dir, "failed", f"{type(error).__name__}: {error}")
         raise

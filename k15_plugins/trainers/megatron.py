@@ -146,8 +146,12 @@ class MegatronMirrorDescentTrainer(MirrorDescentTrainer):
     def _clip_grad_norm(self, model: Any) -> Any:
         return torch.tensor(self.engine.clip_grad_norm(self.args.max_grad_norm))
 
-    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+    def _norm_of_gradients(self, model: Any, grad_norm: Any) -> Any:
         return self.engine.clip_grad_norm(0.0) if grad_norm is None else grad_norm.item()
+
+    def _drop_gradients(self, model: Any) -> None:
+        # accelerate wraps the optimizer.
+        getattr(self.optimizer, "optimizer", self.optimizer).skips_next = True
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         folder = output_dir if output_dir is not None else self.args.output_dir
@@ -179,8 +183,12 @@ class _EngineOptimizer(torch.optim.Optimizer):
     def __init__(self, engine: RemoteEngine, learning_rate: float):
         super().__init__([torch.nn.Parameter(torch.zeros(1))], {"lr": learning_rate})
         self.engine = engine
+        self.skips_next = False
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        if self.skips_next:
+            self.skips_next = False
+            return
         self.engine.step(self.param_groups[0]["lr"])
 
 

@@ -27,6 +27,7 @@ from k15_plugins.trainers.partial_rollouts import PartialRollouts
 from k15_plugins.trainers.refill import replace_groups
 from k15_plugins.trainers.sampled_grpo import SampledGRPOTrainer
 from k15_plugins.trainers.sampler_gap import sampler_gap, warn_of_sampler_gap
+from k15_plugins.trainers.stopped import TrainingStopped
 from k15_plugins.update_loss import UpdateLoss
 
 # What TRL's log-probability function takes beside the tokens; absent for text.
@@ -87,9 +88,9 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         if self.args.disable_dropout:
             silence_dropout_attributes(self.model)
         if self.args.length_penalty_weight > 0:
-            self._add_reward("length_reward", self.args.length_penalty_weight)
+            self._add_reward("length_reward", "length_penalty_weight")
         if self.args.repetition_penalty_weight > 0:
-            self._add_reward("repetition_penalty", self.args.repetition_penalty_weight)
+            self._add_reward("repetition_penalty", "repetition_penalty_weight")
         self._fails_truncated = self.args.fails_truncated()
         self.repetition = self.args.repetition_rule()
         self.rollouts = self._build_rollouts()
@@ -140,8 +141,14 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         )
         return PartialRollouts(self, budget, args.rollout_pool_groups, self.repetition)
 
-    def _add_reward(self, name: str, weight: float) -> None:
+    def _add_reward(self, name: str, option: str) -> None:
         """Take a reward in as one more column, so that TRL weighs and logs it like the others."""
+        weight = getattr(self.args, option)
+        if name in self.reward_func_names:
+            raise ValueError(
+                f"{option}={weight} adds a reward called {name}, so no reward function may be called {name}, and one "
+                f"is; give it another __name__, or set {option}=0."
+            )
         self.reward_funcs = [*self.reward_funcs, _comes_after_the_gather]
         self.reward_func_names = [*self.reward_func_names, name]
         self.reward_processing_classes = [*self.reward_processing_classes, None]
@@ -197,7 +204,7 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             return lost
         assert self.rollouts is not None
         self._save_checkpoint(self.model, trial=None)
-        return RuntimeError(
+        return TrainingStopped(
             f"{lost}; the training, with {len(self.rollouts.buffer.unfinished())} unfinished rollouts, was saved "
             f"to {self.args.output_dir}/checkpoint-{self.state.global_step}: start the server and resume."
         )
@@ -317,7 +324,8 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             keep_N = advantages_N
         else:
             baseline_N = baseline(rewards_N, k, args.baseline, tau=args.tau, leave_one_out=args.baseline_leave_one_out)
-            advantages_N = (rewards_N - baseline_N).nan_to_num(nan=0.0)
+            advantages_N = rewards_N - baseline_N
+            advantages_N[advantages_N.isnan()] = 0.0
             # Equal rewards mean A = 0. What rounding leaves would be a full-sized step of a reset Adam.
             advantages_N[_is_in_group_of_equals(rewards_N, k)] = 0.0
             generator = torch.Generator().manual_seed((args.seed << 32) + (self.iteration << 8) + self._refill)
@@ -389,6 +397,8 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         loss, figures = self._update_loss()(logps_BT, entropies_BT, columns)
         if aux_loss is not None:
             loss = loss + self.router_aux_loss_coef * aux_loss
+            mode = "train" if self.model.training else "eval"
+            self._metrics[mode]["aux_loss"].append(self.accelerator.gather_for_metrics(aux_loss).mean().item())
         self._log_loss(figures, columns)
         # TRL declares that its losses are already scaled for gradient accumulation.
         return loss / self.current_gradient_accumulation_steps if self.model.training else loss

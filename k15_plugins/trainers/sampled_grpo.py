@@ -1,5 +1,6 @@
 """A GRPOTrainer whose problems are chosen by a sampler that sees the rewards, and that resumes exactly."""
 
+import inspect
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,10 @@ from k15_plugins.trainers.checkpoint import (
     state_file,
     write_manifest,
 )
+from k15_plugins.trainers.checks import check_before, check_names
+from k15_plugins.trainers.reward_calls import RewardCalls
+from k15_plugins.trainers.stopped import TrainingStopped
+from k15_plugins.trainers.update_guard import UpdateGuard
 
 
 @dataclass
@@ -47,6 +52,10 @@ class SampledGRPOTrainer(GRPOTrainer):
     process, a list of dicts; those with a method `on_held_out(trainer, rollouts)` the main process's own rollouts of
     each batch of an evaluation, with the data set's columns `answer` and `level` where it has them.
 
+    A reward that is not finite is told in a warning and counted in `k15/non_finite_rewards`; its row has no verdict.
+    An update whose loss or gradient norm is not finite is skipped and noted as 1 in `k15/skipped_updates`; three in a
+    row end the training, with a checkpoint (DeepSpeed and fp16, which skip such updates themselves, aside).
+
     Args:
         *args: as `GRPOTrainer`.
         sampler: draws the problems, as indices into `train_dataset`. Defaults to a `UniformSampler` with `args.seed`;
@@ -56,7 +65,8 @@ class SampledGRPOTrainer(GRPOTrainer):
         **kwargs: as `GRPOTrainer`.
 
     Raises:
-        ValueError: if the sampler does not fit the data set, or `final_reward` names no reward function.
+        ValueError: if the data set has no problems that can be trained on, a reward function cannot be called as TRL
+            calls it, the sampler does not fit the data set, or `final_reward` names no reward function.
     """
 
     # TRL leaves these to inference, which finds them optional.
@@ -78,11 +88,15 @@ class SampledGRPOTrainer(GRPOTrainer):
         final_reward_threshold: float = 0.5,
         **kwargs: Any,
     ):
-        _prepare(*args, **kwargs)
+        given = inspect.signature(GRPOTrainer.__init__).bind_partial(self, *args, **kwargs).arguments
+        check_before(given, sampler)
+        if given.get("args") is not None:
+            prepare_vllm(given["model"], given["args"])
         super().__init__(*args, **kwargs)
         if self.args.save_only_model and self.args.save_strategy != "no":
             raise ValueError("save_only_model=True leaves checkpoints that cannot be resumed from; leave it out.")
         names = self.reward_func_names
+        check_names(names, final_reward)
         if final_reward is not None and final_reward not in names:
             raise ValueError(f"final_reward={final_reward!r} is no reward function; take one of {', '.join(names)}.")
         self._final_reward_index = 0 if final_reward is None else names.index(final_reward)
@@ -95,6 +109,8 @@ class SampledGRPOTrainer(GRPOTrainer):
         self._scored: ScoredRollouts
         self._running_loss: tuple[float, int] | None = None
         self._resumed_at: int | None = None
+        self._guard = UpdateGuard()
+        self._reward_calls = RewardCalls()
 
     def _fitting_sampler(self, sampler: ProblemSampler | None) -> ProblemSampler | None:
         if isinstance(self.train_dataset, IterableDataset):
@@ -175,7 +191,7 @@ class SampledGRPOTrainer(GRPOTrainer):
     def _calculate_rewards(
         self, inputs: list, prompts: list, completions: list, completion_ids_list: list[list[int]]
     ) -> Tensor:
-        rewards_NF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        rewards_NF = self._rewards_without_verdict_where_not_finite(inputs, prompts, completions, completion_ids_list)
         # A padding token is no end: a response that breaks off after one was cut off like any other.
         truncated = [ids[-1] not in self.eos_token_ids for ids in completion_ids_list]
         local = list(zip(self._lengths_tokens, truncated, strict=True))
@@ -195,6 +211,55 @@ class SampledGRPOTrainer(GRPOTrainer):
         if not self.model.training:
             self._tell_callbacks_of_held_out(inputs, prompts, completions)
         return rewards_NF
+
+    def _rewards_without_verdict_where_not_finite(
+        self, inputs: list, prompts: list, completions: list, completion_ids_list: list[list[int]]
+    ) -> Tensor:
+        own = self.reward_funcs
+        self.reward_funcs = self._reward_calls.watched(own, self.reward_func_names)
+        try:
+            rewards_NF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+        finally:
+            self.reward_funcs = own
+        not_finite_N = gather(self._reward_calls.not_finite(len(prompts)).to(rewards_NF.device))
+        # Reward models are TRL's to call.
+        not_finite_N |= rewards_NF.isinf().any(dim=1)
+        rewards_NF[not_finite_N] = torch.nan
+        mode = "train" if self.model.training else "eval"
+        self._metrics[mode]["k15/non_finite_rewards"].append(not_finite_N.sum().item())
+        return rewards_NF
+
+    def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
+        """Train as `GRPOTrainer.training_step`, and note the loss, which must be finite for the update to be made.
+
+        Args:
+            model: as `GRPOTrainer.training_step`.
+            inputs: the same.
+            num_items_in_batch: the same.
+        """
+        loss = super().training_step(model, inputs, num_items_in_batch)
+        self._guard.see_loss(loss)
+        return loss
+
+    def _get_grad_norm(self, model: Any, grad_norm: Any = None) -> Any:
+        # The last call of transformers before the optimizer's step, in any case.
+        norm = self._norm_of_gradients(model, grad_norm)
+        if self.is_deepspeed_enabled or self.accelerator.scaler is not None:
+            return norm
+        is_allowed = self._guard.allows(norm, self.state.global_step)
+        self._metrics["train"]["k15/skipped_updates"].append(float(not is_allowed))
+        if not is_allowed:
+            self._drop_gradients(model)
+            if self._guard.last_words is not None:
+                self.control.should_save = self.control.should_training_stop = True
+        return norm
+
+    def _norm_of_gradients(self, model: Any, grad_norm: Any) -> Any:
+        return super()._get_grad_norm(model, grad_norm)
+
+    def _drop_gradients(self, model: Any) -> None:
+        """Let the optimizer's next step do nothing: optimizers of torch pass over parameters without a gradient."""
+        model.zero_grad(set_to_none=True)
 
     def _log_accuracy(self) -> None:
         """Note each verdict by itself, so that TRL's mean is the one over all rollouts and not one over batches."""
@@ -282,6 +347,7 @@ class SampledGRPOTrainer(GRPOTrainer):
 
         Raises:
             ValueError: if the checkpoint is missing, foreign, truncated, or was made with another layout.
+            TrainingStopped: after three updates in a row that were not finite.
         """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = latest_checkpoint(self.args.output_dir)
@@ -292,7 +358,11 @@ class SampledGRPOTrainer(GRPOTrainer):
             check_checkpoint(resume_from_checkpoint, self._layout())
         # Of a training before this one.
         self._step, self._buffered_inputs, self._resumed_at = 0, None, None
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        self._guard = UpdateGuard()
+        output = super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        if self._guard.last_words is not None:
+            raise TrainingStopped(self._guard.last_words)
+        return output
 
     def _run_epoch(self, **kwargs: Any) -> None:  # type: ignore[override]
         if self._running_loss is not None:
@@ -355,6 +425,7 @@ class SampledGRPOTrainer(GRPOTrainer):
             "running_loss": (self._tr_loss.item(), self._globalstep_last_logged),
             "metrics": {name: list(values) for name, values in self._metrics["train"].items()},
             "sampler": self.sampler.state_dict() if self.sampler is not None else None,
+            "skipped_in_a_row": self._guard.in_a_row,
         }
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
@@ -362,6 +433,7 @@ class SampledGRPOTrainer(GRPOTrainer):
         self._step = state["step"]
         self._buffered_inputs = send_to_device(state["rollouts"], self.accelerator.device)
         self._running_loss = state["running_loss"]
+        self._guard.in_a_row = state["skipped_in_a_row"]
         self._resumed_at = self.state.global_step
         for name, values in state["metrics"].items():
             self._metrics["train"][name] = values
@@ -376,8 +448,3 @@ class SampledGRPOTrainer(GRPOTrainer):
         # torch knows no place "cpu:0", which is what accelerate calls the device of a process without an accelerator.
         state = torch.load(path, map_location="cpu", weights_only=False)
         self._load_state_dict(state)
-
-
-def _prepare(model: Any, reward_funcs: Any = None, args: Any = None, *_: Any, **__: Any) -> None:
-    if args is not None:
-        prepare_vllm(model, args)
