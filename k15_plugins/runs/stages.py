@@ -2,7 +2,6 @@
 
 import inspect
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +157,3 @@ def warm_start(config: dict[str, Any], run_dir: Path, train: dict[str, Any]) -> 
 def quiet() -> None:
     """Leave the terminal to the run's own figures."""
     logging.disable_progress_bar()
-    # TRL's defaults and torch's loader cause these; no config of ours can answer them.
-    warnings.filterwarnings("ignore", message=".*`gradient_checkpointing` is deprecated", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*'pin_memory' argument is set as true but no accelerator")
