@@ -15,6 +15,7 @@ from k15_plugins.report.recorder import RunRecorder
 from k15_plugins.runs import folder
 from k15_plugins.runs.build import build
 from k15_plugins.runs.devices import RefuseUnsharded, set_up_devices, wants_fsdp
+from k15_plugins.runs.labels import say
 from k15_plugins.runs.launch import is_first_rank
 from k15_plugins.runs.megatron import MegatronBackend, model_folder
 from k15_plugins.trainers.checkpoint import check_checkpoint, checkpoints_in, is_half
@@ -34,13 +35,23 @@ def reinforce(config: dict[str, Any], run_dir: Path) -> None:
     checkpoint = checkpoint_to_resume(run_dir)
     trainer = build_trainer(config, run_dir)
     if trainer.accelerator.is_main_process and config["resume"] is not None:
-        print(f"k15: going on from {checkpoint.name}" if checkpoint else "k15: no checkpoint yet; from the beginning")
+        say(f"going on from {checkpoint.name}" if checkpoint else "no checkpoint yet; from the beginning")
     # The model of a checkpoint was measured when it was saved.
     trainer.args.eval_on_start &= checkpoint is None
+    if trainer.accelerator.is_main_process:
+        say(_plan(trainer))
     trainer.train(resume_from_checkpoint=checkpoint)
     trainer.save_model(str(run_dir / folder.MODEL))
     if is_first_rank():
         write_cards(run_dir)
+
+
+def _plan(trainer: Any) -> str:
+    """Say what an iteration is, and what comes before the first."""
+    args = trainer.args
+    problems = args.generation_batch_size // trainer.num_generations
+    text = f"each iteration {problems} problems x {trainer.num_generations} responses"
+    return text + ("; the held-out problems first" if args.eval_on_start else "")
 
 
 def checkpoint_to_resume(run_dir: Path) -> Path | None:
@@ -79,6 +90,8 @@ def build_trainer(config: dict[str, Any], run_dir: Path) -> Any:
     args = build(config["trainer"]["args"], output_dir=str(run_dir / folder.CHECKPOINTS), seed=config["seed"])
     set_seed(config["seed"])
     problems = build(config["task"])
+    if is_first_rank():
+        say(f"{len(problems.train)} problems to train on, {len(problems.held_out)} held out; loading the model")
     trainer_node = {key: value for key, value in config["trainer"].items() if key != "args"}
     backend = build(config["backend"])
     given: dict[str, Any] = {}
