@@ -153,9 +153,7 @@ class RunRecorder(TrainerCallback):
         _append(self.metrics, [line])
         self.terminal.show(line)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def close(self) -> None:
         """Leave the terminal as it was."""
         if self.terminal is not None:
             self.terminal.close()

@@ -82,8 +82,8 @@ class Terminal:
             self._began = line["seconds"]  # the next iteration begins now
             return
         if self._began is None:
-            self._began = line["seconds"] - line.get("step_time", 0.0)
             self._shown = (line["step"] - 1) // self.updates  # on resume, the iterations before count as shown
+            self._began = line["seconds"] - line.get("step_time", 0.0) * (line["step"] - self._shown * self.updates)
         for key in _SHOWN:
             if isinstance(line.get(key), int | float):
                 self._figures.setdefault(key, []).append(line[key])
@@ -126,9 +126,9 @@ class Terminal:
             )
             self._bar = Progress(*columns, console=self.console, transient=True)
             self._bar.add_task("", total=self.total, eta="")
-            self._bar.start()
         eta = f"ETA {self._eta()}" if self._seconds else ""
         self._bar.update(self._bar.task_ids[0], completed=self._shown, description=text, eta=eta)
+        self._bar.start()
 
     def close(self) -> None:
         """Take the bar away; the lines stay."""

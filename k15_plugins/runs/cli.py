@@ -144,8 +144,8 @@ def compose_and_run(composed: DictConfig) -> float:
     if status["error"]:
         say(status["error"], label, error=True)
     if status["state"] != "finished" and not sweeping:
-        if alone and resume.has_checkpoint(run_dir):
-            say(f"when that is mended, {resume.how_to_go_on(run_dir)}", error=True)
+        if alone and resume.reached(run_dir) is not None:
+            say(f"when that is mended, {resume.how_to_go_on(run_dir)}")
         sys.exit(code if code > 0 else 1)
     if status["state"] == "finished":
         for text in (closing.change(run_dir), closing.where_the_model_is(run_dir) if alone else None):

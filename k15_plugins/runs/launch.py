@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from k15_plugins.runs.labels import COLUMNS, labelled
+from k15_plugins.runs.labels import COLUMNS, labelled, say
 
 LIFELINE = "K15_LIFELINE"
 _OF_THIS_JOB = ("RANK", "WORLD_", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "ACCELERATE_", "FSDP_")
@@ -82,6 +82,7 @@ def start_job(run_dir: Path, backend: Backend, held: int, label: str = "") -> in
         try:
             return child.wait()
         except KeyboardInterrupt:
+            say("stopping, and writing the report; Ctrl-C once more ends it at once", f"\n{label}")
             # Not SIGINT: a shell that starts a command in the background lets all that it starts ignore that.
             child.send_signal(signal.SIGTERM)
             try:

@@ -15,6 +15,8 @@ _WARNINGS = (
     (r"'pin_memory' argument is set as true but no accelerator is found", UserWarning),
 )
 _LOGGED = {
+    # The output layer of a model that shares it with its input: it is saved once.
+    "transformers.trainer": "There were missing keys in the checkpoint model loaded: ['lm_head.weight'].",
     # Checkpoints of tiny models are saved within a second; the order of their numbers is as good.
     "transformers.trainer_utils": "mtime may not be reliable on this filesystem",
     # Imported by peft and transformers wherever it is installed, and used by none of our models.
@@ -42,3 +44,4 @@ def quiet() -> None:
     warnings.showwarning = tell
     if not is_first_rank():
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")

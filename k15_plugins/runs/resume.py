@@ -10,7 +10,7 @@ import yaml
 
 from k15_plugins.report.history import METRICS, read_lines
 from k15_plugins.runs import folder
-from k15_plugins.trainers.checkpoint import checkpoints_in, is_half
+from k15_plugins.trainers.checkpoint import check_checkpoint, checkpoints_in, is_half
 
 # Hydra writes these: of a run, and of a sweep.
 RUN, SWEEP = Path(".hydra") / "hydra.yaml", Path("multirun.yaml")
@@ -99,13 +99,21 @@ def _program() -> str:
     return name if found and Path(found).samefile(sys.argv[0]) else shlex.quote(shown(Path(sys.argv[0])))
 
 
-def has_checkpoint(run_dir: Path) -> bool:
-    """Tell whether a run has a complete checkpoint to go on from.
+def reached(run_dir: Path) -> int | None:
+    """Return the step of the checkpoint from which a run would go on, or None if it has none or a damaged one.
 
     Args:
         run_dir (`Path`): The run's folder.
     """
-    return any(not is_half(path) for path in checkpoints_in(run_dir / folder.CHECKPOINTS).values())
+    complete = [path for path in checkpoints_in(run_dir / folder.CHECKPOINTS).items() if not is_half(path[1])]
+    if not complete:
+        return None
+    step, newest = complete[-1]
+    try:
+        check_checkpoint(newest)
+    except ValueError:
+        return None
+    return step
 
 
 def how_to_go_on(run_dir: Path) -> str:
@@ -114,12 +122,12 @@ def how_to_go_on(run_dir: Path) -> str:
     Args:
         run_dir (`Path`): The run's folder.
     """
-    steps = [step for step, path in checkpoints_in(run_dir / folder.CHECKPOINTS).items() if not is_half(path)]
+    step = reached(run_dir)
     others = any(run_dir.glob(f"*/{folder.STATUS}")) or any(run_dir.glob("samples*"))
-    if steps:
-        lines = [line for line in read_lines(run_dir / METRICS) if line["step"] == steps[-1]]
+    if step is not None:
+        lines = [line for line in read_lines(run_dir / METRICS) if line["step"] == step]
         of_rollouts = any("k15/rho_abs_mean" in line for line in lines)
-        place = f"iteration {1 + lines[0]['iteration']}" if of_rollouts else f"update {steps[-1]}"
+        place = f"iteration {1 + lines[0]['iteration']}" if of_rollouts else f"update {step}"
         place = f"go on from the checkpoint of {place}"
     elif others:
         place = "what it has done so far is kept; go on"

@@ -40,10 +40,25 @@ def reinforce(config: dict[str, Any], run_dir: Path) -> None:
     trainer.args.eval_on_start &= checkpoint is None
     if trainer.accelerator.is_main_process:
         say(_plan(trainer))
-    trainer.train(resume_from_checkpoint=checkpoint)
+    train(trainer, checkpoint)
     trainer.save_model(str(run_dir / folder.MODEL))
     if is_first_rank():
         write_cards(run_dir)
+
+
+def train(trainer: Any, checkpoint: Path | None = None) -> None:
+    """Train, and leave the terminal as it was however that ends.
+
+    Args:
+        trainer (`transformers.Trainer`): The trainer, with a `RunRecorder`.
+        checkpoint (`Path`, *optional*): Folder of the checkpoint to go on from.
+    """
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    finally:
+        for callback in trainer.callback_handler.callbacks:
+            if isinstance(callback, RunRecorder):
+                callback.close()
 
 
 def _plan(trainer: Any) -> str:
