@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import datasets
 from hydra.utils import get_object
 from transformers import AutoTokenizer, PrinterCallback, ProgressCallback, set_seed
 from transformers.utils import logging
@@ -50,9 +51,11 @@ def train(trainer: Any, checkpoint: Path | None = None) -> None:
     """Train, and leave the terminal as it was however that ends.
 
     Args:
-        trainer (`transformers.Trainer`): The trainer, with a `RunRecorder`.
+        trainer (`transformers.Trainer`): The trainer, with a `RunRecorder`, which shows the progress.
         checkpoint (`Path`, *optional*): Folder of the checkpoint to go on from.
     """
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
     finally:
@@ -131,9 +134,6 @@ def build_trainer(config: dict[str, Any], run_dir: Path) -> Any:
     )
     if wants_fsdp():
         trainer.add_callback(RefuseUnsharded())
-    # The recorder shows the progress.
-    trainer.remove_callback(PrinterCallback)
-    trainer.remove_callback(ProgressCallback)
     return trainer
 
 
@@ -185,3 +185,4 @@ def warm_start(config: dict[str, Any], run_dir: Path, train: dict[str, Any]) -> 
 def quiet() -> None:
     """Leave the terminal to the run's own figures."""
     logging.disable_progress_bar()
+    datasets.disable_progress_bars()
