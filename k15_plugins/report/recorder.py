@@ -40,6 +40,7 @@ class RunRecorder(TrainerCallback):
         self.terminal: Terminal | None = None
         self.iteration = 0
         self._measured = 0
+        self._next = _ROLLOUTS
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -56,8 +57,9 @@ class RunRecorder(TrainerCallback):
         updates = None
         if hasattr(args, "steps_per_generation"):  # else it is a training without rollouts, supervised say
             updates = max(1, args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps)
-        self.terminal = Terminal(state.max_steps, updates)
-        self.terminal.doing(_MEASURING if args.eval_on_start else _ROLLOUTS)
+        self.terminal = Terminal(state.max_steps, updates, done_steps=reached)
+        self._next = _UPDATES if updates is None else _ROLLOUTS
+        self.terminal.doing(_MEASURING if args.eval_on_start else self._next)
 
     def on_rollouts(self, trainer: Any, rollouts: list[dict[str, Any]]) -> None:
         """Write the rollouts of an iteration; the trainer calls this on the main process.
@@ -90,7 +92,7 @@ class RunRecorder(TrainerCallback):
         elif control.should_save:
             self.terminal.doing(_SAVING)
         elif state.global_step % self.terminal.updates == 0:
-            self.terminal.doing(_ROLLOUTS)
+            self.terminal.doing(self._next)
 
     def on_prediction_step(
         self,
@@ -113,12 +115,12 @@ class RunRecorder(TrainerCallback):
         """Say what comes after the held-out problems."""
         self._measured = 0
         if self.terminal is not None:
-            self.terminal.doing(_SAVING if control.should_save else _ROLLOUTS)
+            self.terminal.doing(_SAVING if control.should_save else self._next)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Say what comes after a checkpoint."""
         if self.terminal is not None:
-            self.terminal.doing(_ROLLOUTS)
+            self.terminal.doing(self._next)
 
     def on_held_out(self, trainer: Any, rollouts: list[dict[str, Any]]) -> None:
         """Write the first rollout of each of the first problems of an evaluation; the trainer calls this.

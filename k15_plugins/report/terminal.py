@@ -29,6 +29,8 @@ class Terminal:
         updates_per_iteration (`int`, *optional*): Updates on the rollouts of one iteration; None for a training without
             rollouts, of which each log is shown with its loss.
         console (`Console`, *optional*): Where to write; defaults to standard output.
+        done_steps (`int`): Updates before this, in a run that goes on.
+        began (`float`, *optional*): When the training begins, in seconds since the epoch; now by default.
         every_seconds (`float`): How often progress through the held-out problems is told where there is no bar.
     """
 
@@ -37,6 +39,8 @@ class Terminal:
         max_steps: int,
         updates_per_iteration: int | None = None,
         console: Console | None = None,
+        done_steps: int = 0,
+        began: float | None = None,
         every_seconds: float = 5.0,
     ):
         self.console = console or Console()
@@ -47,8 +51,8 @@ class Terminal:
         self._bar: Progress | None = None
         self._doing, self._since, self._told = "", time.monotonic(), time.monotonic()
         self._figures: dict[str, list[float]] = {}
-        self._shown = 0
-        self._began: float | None = None
+        self._shown = done_steps // self.updates
+        self._began = time.time() if began is None else began
         self._seconds: list[float] = []
 
     def doing(self, text: str, done: int | None = None, total: int | None = None) -> None:
@@ -81,9 +85,6 @@ class Terminal:
             self._print("  ".join([place, *held_out]))
             self._began = line["seconds"]  # the next iteration begins now
             return
-        if self._began is None:
-            self._shown = (line["step"] - 1) // self.updates  # on resume, the iterations before count as shown
-            self._began = line["seconds"] - line.get("step_time", 0.0) * (line["step"] - self._shown * self.updates)
         for key in _SHOWN:
             if isinstance(line.get(key), int | float):
                 self._figures.setdefault(key, []).append(line[key])
@@ -91,7 +92,6 @@ class Terminal:
             self._finish_iteration(line)
 
     def _finish_iteration(self, line: dict[str, Any]) -> None:
-        assert self._began is not None
         done = line["step"] // self.updates
         each = (line["seconds"] - self._began) / max(1, done - self._shown)
         self._seconds, self._began, self._shown = [*self._seconds[-9:], each], line["seconds"], done

@@ -166,6 +166,8 @@ def warm_start(config: dict[str, Any], run_dir: Path, train: dict[str, Any]) -> 
     set_seed(config["seed"])
     problems = build(config["task"])
     model, tokenizer = build(config["model"])
+    if is_first_rank():
+        say(f"measuring the model on {len(problems.held_out)} held-out problems, before the training and after it")
     result = get_object(train["_target_"])(
         model,
         tokenizer,
@@ -174,6 +176,7 @@ def warm_start(config: dict[str, Any], run_dir: Path, train: dict[str, Any]) -> 
         str(run_dir / folder.MODEL),
         build(next(iter(config["reward"].values()))),
         seed=config["seed"],
+        callbacks=[RunRecorder(run_dir)],
         sft={key: value for key, value in train["sft"].items() if key != "_target_"},
         **{key: value for key, value in train.items() if key not in ("_target_", "sft")},
     )
