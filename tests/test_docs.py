@@ -11,7 +11,7 @@ BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.parametrize("page", ["docs/drop_in.md", "README.md"])
-def test_python_blocks_run(page, tmp_path, monkeypatch):
+def test_python_blocks_run(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     blocks = BLOCK.findall((ROOT / page).read_text())
     assert blocks
@@ -19,6 +19,10 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
     for block in blocks:
         assert sum(bool(line.strip()) for line in block.splitlines()) <= 10, block
         exec(compile(block, page, "exec"), scope)
+    if page == "README.md":  # who tries it sees a reward, whatever TRL logs
+        shown = re.findall(r"^iteration (\d)/8  reward (0\.\d\d)  right", capsys.readouterr().out, re.MULTILINE)
+        assert [number for number, _ in shown] == list("12345678")
+        assert all(float(reward) > 0 for _, reward in shown)
 
 
 def test_links_lead_somewhere():

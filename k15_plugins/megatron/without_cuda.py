@@ -4,6 +4,7 @@ Written for megatron-core 0.16.1. For tests and small runs: a process that has c
 the CPU what Megatron's code asks of a CUDA device.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
@@ -13,6 +14,13 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 WRITTEN_FOR = "0.16.1"
+# What Megatron misses or advises for the sake of a GPU, and torch on gradients that `_CudaIsTheCpu` passes on.
+_UNSAID = (
+    "Transformer Engine and Apex are not installed",
+    "Apex is not installed",
+    "When using async grad allreduce it is recommended to set the environment variable CUDA_DEVICE_MAX_CONNECTIONS",
+    r"The \.grad attribute of a Tensor that is not a leaf Tensor is being accessed",
+)
 
 
 def run_without_cuda() -> None:
@@ -27,6 +35,8 @@ def run_without_cuda() -> None:
             f"backend=megatron without CUDA needs megatron-core {WRITTEN_FOR}, and {installed} is installed; install "
             "that, or run on a machine with CUDA."
         )
+    for message in _UNSAID:
+        warnings.filterwarnings("ignore", message=message, category=UserWarning)
     _replace_torch_cuda()
     _replace_megatron()
     # Stays for the life of the process: Megatron asks for "cuda" in forward, backward, optimizer and checkpoint.

@@ -8,6 +8,7 @@ import os
 import pickle
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from datetime import timedelta
 from multiprocessing.connection import Client, Connection
@@ -21,6 +22,11 @@ ADDRESS, KEY = "K15_MEGATRON_ADDRESS", "K15_MEGATRON_KEY"
 
 def main() -> int:
     """Serve the trainer; return the exit code."""
+    # Megatron's own calls under torch's and its own new names; of all else, one rank tells.
+    warnings.filterwarnings("ignore", message="`torch.distributed.* is deprecated", category=FutureWarning)
+    warnings.filterwarnings("ignore", message="full scope is deprecated", category=UserWarning)
+    if os.environ["RANK"] != "0":
+        warnings.simplefilter("ignore")
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     if not torch.cuda.is_available():
         from k15_plugins.megatron.without_cuda import run_without_cuda

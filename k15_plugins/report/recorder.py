@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import has_length
 
 from k15_plugins.report.history import HELD_OUT, METRICS, ROLLOUTS, read_lines
 from k15_plugins.report.terminal import Terminal
 
 KEPT_HELD_OUT = 16
 """Held-out problems whose answers are kept at every evaluation."""
+
+_MEASURING = "measuring held-out problems"
+_ROLLOUTS, _UPDATES, _SAVING = "writing rollouts", "updating the model", "saving a checkpoint"
 
 
 class RunRecorder(TrainerCallback):
@@ -35,6 +39,8 @@ class RunRecorder(TrainerCallback):
         self._kept: set[str] = set()
         self.terminal: Terminal | None = None
         self.iteration = 0
+        self._measured = 0
+        self._next = _ROLLOUTS
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -48,7 +54,12 @@ class RunRecorder(TrainerCallback):
         _keep(self.rollouts, lambda line: line["step"] < reached)
         _keep(self.held_out, lambda line: 0 < reached >= line["step"])
         self.iteration = max((line["iteration"] for line in kept), default=0)
-        self.terminal = Terminal(state.max_steps)
+        updates = None
+        if hasattr(args, "steps_per_generation"):  # else it is a training without rollouts, supervised say
+            updates = max(1, args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps)
+        self.terminal = Terminal(state.max_steps, updates, done_steps=reached)
+        self._next = _UPDATES if updates is None else _ROLLOUTS
+        self.terminal.doing(_MEASURING if args.eval_on_start else self._next)
 
     def on_rollouts(self, trainer: Any, rollouts: list[dict[str, Any]]) -> None:
         """Write the rollouts of an iteration; the trainer calls this on the main process.
@@ -57,9 +68,7 @@ class RunRecorder(TrainerCallback):
             trainer (`SampledGRPOTrainer`): The trainer.
             rollouts (`list[dict]`): Its rollouts, see `SampledGRPOTrainer`.
         """
-        assert self.terminal is not None
         self.iteration = trainer.iteration
-        self.terminal.updates_per_iteration = _updates_per_iteration(trainer)
         data = trainer.train_dataset
         for name in ("level", "answer"):
             if name not in (data.column_names or []):
@@ -69,6 +78,49 @@ class RunRecorder(TrainerCallback):
                 if rollout["problem"] is not None:
                     rollout[name] = column[rollout["problem"]]
         _append(self.rollouts, rollouts)
+        if self.terminal is not None:
+            self.terminal.doing(_UPDATES)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Say what comes after an update."""
+        if self.terminal is None:
+            return
+        if control.should_evaluate:
+            self.terminal.doing(_MEASURING)
+        elif control.should_save:
+            self.terminal.doing(_SAVING)
+        elif state.global_step % self.terminal.updates == 0:
+            self.terminal.doing(self._next)
+
+    def on_prediction_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        eval_dataloader: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Show how many of the held-out problems are done."""
+        if self.terminal is None or not has_length(eval_dataloader):
+            return
+        self._measured += 1
+        problems = len(eval_dataloader.dataset)
+        self.terminal.doing(_MEASURING, problems * self._measured // len(eval_dataloader), problems)
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Say what comes after the held-out problems."""
+        self._measured = 0
+        if self.terminal is not None:
+            self.terminal.doing(_SAVING if control.should_save else self._next)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Say what comes after a checkpoint."""
+        if self.terminal is not None:
+            self.terminal.doing(self._next)
 
     def on_held_out(self, trainer: Any, rollouts: list[dict[str, Any]]) -> None:
         """Write the first rollout of each of the first problems of an evaluation; the trainer calls this.
@@ -103,9 +155,7 @@ class RunRecorder(TrainerCallback):
         _append(self.metrics, [line])
         self.terminal.show(line)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def close(self) -> None:
         """Leave the terminal as it was."""
         if self.terminal is not None:
             self.terminal.close()

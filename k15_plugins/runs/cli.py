@@ -17,13 +17,16 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from k15_plugins.runs import folder, keys
+from k15_plugins.runs import closing, folder, keys, resume
+from k15_plugins.runs.labels import say, show_any_text
 from k15_plugins.runs.launch import Backend, hold_lifeline, start_job
 from k15_plugins.runs.megatron import MegatronBackend, check_stage
+from k15_plugins.runs.sweep import SweepSummary
 
 CONF = "k15_plugins.conf"
 REFUSED = 2
 """Exit code of a command that was refused before anything ran."""
+_started_by_a_job = False
 _QUESTIONS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--info", "-i", "--shell-completion", "-sc")
 
 
@@ -39,7 +42,13 @@ OmegaConf.register_new_resolver("k15_folder", _folder, replace=True)
 
 def main() -> None:
     """Run the command line: `recipes/run.py`, `python -m k15_plugins` and the console script `k15`."""
-    hold_lifeline()
+    global _started_by_a_job
+    _started_by_a_job = hold_lifeline()
+    show_any_text()
+    try:
+        sys.argv[1:] = resume.own_words(sys.argv[1:])
+    except ValueError as error:
+        refuse(str(error))
     sys.argv[1:] = name_sweep_over_recipes(options_first(sys.argv[1:]))
     refuse_without_recipe(sys.argv[1:])
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -52,6 +61,8 @@ def main() -> None:
             raise
         refuse(sentence(error))
     except KeyboardInterrupt:
+        if SweepSummary.folder is not None:
+            say(f"interrupted; what is finished is kept; go on by\n{resume.command(SweepSummary.folder)}")
         sys.exit(130)
 
 
@@ -101,11 +112,13 @@ def refuse(message: str) -> None:
 def compose_and_run(composed: DictConfig) -> float:
     """Run one job of the command and return the figure that sweeps compare; a failed job of a sweep gives NaN."""
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
+    alone = not sweeping and not _started_by_a_job
     run_dir = Path(HydraConfig.get().runtime.output_dir)
+    label = job_label(HydraConfig.get())
     try:
         config, backend = prepare(composed)
         if sweeping and config["resume"] is not None and folder.is_finished(run_dir, config):
-            print(f"k15: {run_dir} is finished", flush=True)
+            say(f"{resume.shown(run_dir)} is finished", label)
             return metric(config["metric"], folder.read_status(run_dir))
         held = folder.open_folder(run_dir, config, in_sweep=sweeping)
     except (OmegaConfBaseException, ValueError) as error:
@@ -113,24 +126,42 @@ def compose_and_run(composed: DictConfig) -> float:
             folder.write_status(run_dir, state="failed", error=sentence(error), figures={}, seconds=0)
         if not sweeping:
             refuse(sentence(error))
-        print(f"k15: {sentence(error)}", file=sys.stderr)
+        say(sentence(error), label, error=True)
         return math.nan
 
-    print(f"k15: run folder {run_dir}", flush=True)
+    say(f"run folder {resume.shown(run_dir)}", label)
     try:
-        code = start_job(run_dir, backend, held)
+        code = start_job(run_dir, backend, held, label)
     except KeyboardInterrupt:
         folder.finish(run_dir, "interrupted")
+        if alone and folder.read_status(run_dir)["state"] != "finished":
+            say(f"interrupted; {resume.how_to_go_on(run_dir)}")
         raise
     finally:
         os.close(held)
     folder.finish(run_dir, "failed", f"the job ended with exit code {code}" + (" (killed)" if code < 0 else ""))
     status = folder.read_status(run_dir)
     if status["error"]:
-        print(f"k15: {status['error']}", file=sys.stderr, flush=True)
+        say(status["error"], label, error=True)
     if status["state"] != "finished" and not sweeping:
+        if alone and resume.reached(run_dir) is not None:
+            say(f"when that is mended, {resume.how_to_go_on(run_dir)}")
         sys.exit(code if code > 0 else 1)
+    if status["state"] == "finished":
+        for text in (closing.change(run_dir), closing.where_the_model_is(run_dir) if alone else None):
+            if text is not None:
+                say(text, label)
     return metric(config["metric"], status)
+
+
+def job_label(hydra_config: DictConfig) -> str:
+    """Return what stands before the lines of a job, where several may run at once.
+
+    Args:
+        hydra_config (`DictConfig`): Hydra's own node.
+    """
+    one_by_one = hydra_config.launcher._target_.endswith(".BasicLauncher")
+    return "" if hydra_config.mode == RunMode.RUN or one_by_one else f"[{hydra_config.job.num}] "
 
 
 def prepare(composed: DictConfig) -> tuple[dict[str, Any], Backend]:

@@ -1,7 +1,6 @@
 """Sampling in a run: the config's engine on some problems, shown while it works, and gone on with after a kill."""
 
 import time
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from trl import GRPOTrainer
 from k15_plugins.generation.engines import prepare_vllm
 from k15_plugins.generation.sampling import sample_to_files
 from k15_plugins.generation.trl_generation import TrlGeneration
+from k15_plugins.report.terminal import duration
 from k15_plugins.runs import folder
 from k15_plugins.runs.build import build
 from k15_plugins.runs.devices import set_up_devices, wants_fsdp
@@ -104,9 +104,9 @@ class _Progress:
         if self.speaks and (now - self.spoke >= self.every or self.done == self.total):
             self.spoke = now
             pace = (now - self.began) / (self.done - self.before)
-            left = timedelta(seconds=round(pace * (self.total - self.done)))
+            left = pace * (self.total - self.done)
             print(
                 f"sampled {self.done}/{self.total} problems  right {self.right / self.samples:.3f}  "
-                f"tokens {self.tokens / self.samples:.1f}  ETA {left}",
+                f"tokens {self.tokens / self.samples:.1f}  ETA {duration(left)}",
                 flush=True,
             )

@@ -13,7 +13,10 @@ from hydra.errors import InstantiationException
 from hydra.utils import get_object
 
 from k15_plugins.runs import folder, keys
+from k15_plugins.runs.labels import say, show_any_text
 from k15_plugins.runs.launch import hold_lifeline, is_first_rank
+from k15_plugins.runs.quiet import quiet
+from k15_plugins.runs.resume import shown
 from k15_plugins.trainers.stopped import TrainingStopped
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
@@ -29,6 +32,8 @@ def main(run_dir: Path) -> int:
         `int`: Exit code: 0, or 1 failed, 2 refused before anything was built, 130 interrupted.
     """
     hold_lifeline()
+    show_any_text()
+    quiet()
     # Schedulers and torchrun stop a job by SIGTERM; a second signal must not tear the report in two.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -45,6 +50,8 @@ def main(run_dir: Path) -> int:
 
 def _run(run_dir: Path) -> int:
     config = folder.read_config(run_dir)
+    if is_first_rank():
+        say("loading torch and TRL")
     try:
         keys.check_nodes(config)
     except ValueError as error:
@@ -81,7 +88,7 @@ def _report(run_dir: Path) -> None:
         try:
             from k15_plugins.report.page import write_report
 
-            print(f"k15: report {write_report(run_dir)}", flush=True)
+            say(f"report {shown(write_report(run_dir))}")
         except Exception:
             traceback.print_exc()
 

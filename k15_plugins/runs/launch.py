@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from k15_plugins.runs.labels import COLUMNS, labelled, say
+
 LIFELINE = "K15_LIFELINE"
 _OF_THIS_JOB = ("RANK", "WORLD_", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "ACCELERATE_", "FSDP_")
 
@@ -38,7 +40,7 @@ class Backend:
         return self.processes
 
 
-def start_job(run_dir: Path, backend: Backend, held: int) -> int:
+def start_job(run_dir: Path, backend: Backend, held: int, label: str = "") -> int:
     """Run the job of a folder as a child process, its output on this terminal, and wait for it.
 
     Ctrl-C and SIGTERM are passed on once, so that the job can write its report; a second one kills it. Should this
@@ -48,6 +50,7 @@ def start_job(run_dir: Path, backend: Backend, held: int) -> int:
         run_dir (`Path`): The run's folder, with the config in it.
         backend (`Backend`): Number of processes and environment.
         held (`int`): The file descriptor that holds the folder; the job keeps it open for as long as it lives.
+        label (`str`): What stands before every line of the job, to tell it from others on the same terminal.
 
     Returns:
         `int`: The exit code; negative for a signal.
@@ -70,11 +73,16 @@ def start_job(run_dir: Path, backend: Backend, held: int) -> int:
         LIFELINE: "1",
     }
     # Its own session: the terminal's Ctrl-C must reach the job once, from here, whatever started this process.
-    child = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, start_new_session=True, pass_fds=[held])
-    with _sigterm_as_interrupt():
+    if label:
+        environment["COLUMNS"] = str(int(os.environ.get("COLUMNS", COLUMNS)) - len(label))
+    with labelled(label) as streams, _sigterm_as_interrupt():
+        child = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, start_new_session=True, pass_fds=[held], **streams
+        )
         try:
             return child.wait()
         except KeyboardInterrupt:
+            say("stopping, and writing the report; Ctrl-C once more ends it at once", f"\n{label}")
             # Not SIGINT: a shell that starts a command in the background lets all that it starts ignore that.
             child.send_signal(signal.SIGTERM)
             try:
@@ -115,10 +123,14 @@ def run_apart(command: list[str]) -> int:
             raise
 
 
-def hold_lifeline() -> None:
-    """In a job, or a command of a job: end at once when the process that started it is gone, killed with -9 say."""
+def hold_lifeline() -> bool:
+    """In a job, or a command of a job: end at once when the process that started it is gone, killed with -9 say.
+
+    Returns:
+        `bool`: Whether a job started this process, and not a person.
+    """
     if os.environ.pop(LIFELINE, None) is None:
-        return
+        return False
 
     def wait_for_the_end() -> None:
         # os.read takes no lock, which a shutdown of the interpreter would find held.
@@ -126,6 +138,7 @@ def hold_lifeline() -> None:
         os._exit(1)
 
     threading.Thread(target=wait_for_the_end, daemon=True).start()
+    return True
 
 
 def is_first_rank() -> bool:

@@ -15,7 +15,7 @@ from k15_plugins.runs.build import build
 from k15_plugins.runs.collect import collect
 from k15_plugins.runs.devices import set_up_devices
 from k15_plugins.runs.launch import is_first_rank
-from k15_plugins.runs.stages import quiet
+from k15_plugins.runs.stages import quiet, train
 from k15_plugins.samples import SampledProblem, read_samples
 from k15_plugins.trainers.long2short_dpo import Long2ShortDPOTrainer
 
@@ -63,7 +63,7 @@ def rejection(
         processing_class=tokenizer,
         callbacks=[RunRecorder(run_dir)],
     )
-    trainer.train()
+    train(trainer)
     trainer.save_model(str(run_dir / folder.MODEL))
 
 
@@ -105,7 +105,7 @@ def dpo(
         held_out=problems.held_out,
         reward_func=build(next(iter(config["reward"].values()))),
     )
-    trainer.train()
+    train(trainer)
     trainer.save_model(str(run_dir / folder.MODEL))
 
 

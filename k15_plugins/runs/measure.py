@@ -13,7 +13,9 @@ from k15_plugins.report.history import METRICS
 from k15_plugins.runs import folder
 from k15_plugins.runs.build import build
 from k15_plugins.runs.collect import collect
+from k15_plugins.runs.labels import say
 from k15_plugins.runs.launch import is_first_rank
+from k15_plugins.runs.resume import shown
 from k15_plugins.runs.stages import quiet
 from k15_plugins.samples import SampledProblem
 from k15_plugins.trainers.checkpoint import check_checkpoint, checkpoints_in, is_half
@@ -181,7 +183,10 @@ def write_evaluation(run_dir: Path, sampled: dict[str, list[SampledProblem]]) ->
         for place in list(places)[:SHOWN_ANSWERS]
     ]
     (run_dir / ANSWERS).write_text(json.dumps(answers, indent=1, ensure_ascii=False))
-    print(table(summaries, comparisons), flush=True)
+    for name, summary in summaries.items():
+        of, (low, high) = summary["all"], summary["all"]["accuracy_interval"]
+        print(f"{name}  right {of['accuracy']:.3f} [{low:.3f}, {high:.3f}]  tokens {of['tokens']:.1f}", flush=True)
+    say(f"all figures, with comparisons: {shown((run_dir / EVALUATION).with_suffix('.md'))}")
     return summaries
 
 

@@ -2,10 +2,10 @@
 
 import inspect
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
+import datasets
 from hydra.utils import get_object
 from transformers import AutoTokenizer, PrinterCallback, ProgressCallback, set_seed
 from transformers.utils import logging
@@ -16,6 +16,7 @@ from k15_plugins.report.recorder import RunRecorder
 from k15_plugins.runs import folder
 from k15_plugins.runs.build import build
 from k15_plugins.runs.devices import RefuseUnsharded, set_up_devices, wants_fsdp
+from k15_plugins.runs.labels import say
 from k15_plugins.runs.launch import is_first_rank
 from k15_plugins.runs.megatron import MegatronBackend, model_folder
 from k15_plugins.trainers.checkpoint import check_checkpoint, checkpoints_in, is_half
@@ -35,13 +36,40 @@ def reinforce(config: dict[str, Any], run_dir: Path) -> None:
     checkpoint = checkpoint_to_resume(run_dir)
     trainer = build_trainer(config, run_dir)
     if trainer.accelerator.is_main_process and config["resume"] is not None:
-        print(f"k15: going on from {checkpoint.name}" if checkpoint else "k15: no checkpoint yet; from the beginning")
+        say(f"going on from {checkpoint.name}" if checkpoint else "no checkpoint yet; from the beginning")
     # The model of a checkpoint was measured when it was saved.
     trainer.args.eval_on_start &= checkpoint is None
-    trainer.train(resume_from_checkpoint=checkpoint)
+    if trainer.accelerator.is_main_process:
+        say(_plan(trainer))
+    train(trainer, checkpoint)
     trainer.save_model(str(run_dir / folder.MODEL))
     if is_first_rank():
         write_cards(run_dir)
+
+
+def train(trainer: Any, checkpoint: Path | None = None) -> None:
+    """Train, and leave the terminal as it was however that ends.
+
+    Args:
+        trainer (`transformers.Trainer`): The trainer, with a `RunRecorder`, which shows the progress.
+        checkpoint (`Path`, *optional*): Folder of the checkpoint to go on from.
+    """
+    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(ProgressCallback)
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    finally:
+        for callback in trainer.callback_handler.callbacks:
+            if isinstance(callback, RunRecorder):
+                callback.close()
+
+
+def _plan(trainer: Any) -> str:
+    """Say what an iteration is, and what comes before the first."""
+    args = trainer.args
+    problems = args.generation_batch_size // trainer.num_generations
+    text = f"each iteration {problems} problems x {trainer.num_generations} responses"
+    return text + ("; the held-out problems first" if args.eval_on_start else "")
 
 
 def checkpoint_to_resume(run_dir: Path) -> Path | None:
@@ -80,6 +108,8 @@ def build_trainer(config: dict[str, Any], run_dir: Path) -> Any:
     args = build(config["trainer"]["args"], output_dir=str(run_dir / folder.CHECKPOINTS), seed=config["seed"])
     set_seed(config["seed"])
     problems = build(config["task"])
+    if is_first_rank():
+        say(f"{len(problems.train)} problems to train on, {len(problems.held_out)} held out; loading the model")
     trainer_node = {key: value for key, value in config["trainer"].items() if key != "args"}
     backend = build(config["backend"])
     given: dict[str, Any] = {}
@@ -104,9 +134,6 @@ def build_trainer(config: dict[str, Any], run_dir: Path) -> Any:
     )
     if wants_fsdp():
         trainer.add_callback(RefuseUnsharded())
-    # The recorder shows the progress.
-    trainer.remove_callback(PrinterCallback)
-    trainer.remove_callback(ProgressCallback)
     return trainer
 
 
@@ -139,6 +166,8 @@ def warm_start(config: dict[str, Any], run_dir: Path, train: dict[str, Any]) -> 
     set_seed(config["seed"])
     problems = build(config["task"])
     model, tokenizer = build(config["model"])
+    if is_first_rank():
+        say(f"measuring the model on {len(problems.held_out)} held-out problems, before the training and after it")
     result = get_object(train["_target_"])(
         model,
         tokenizer,
@@ -147,6 +176,7 @@ def warm_start(config: dict[str, Any], run_dir: Path, train: dict[str, Any]) -> 
         str(run_dir / folder.MODEL),
         build(next(iter(config["reward"].values()))),
         seed=config["seed"],
+        callbacks=[RunRecorder(run_dir)],
         sft={key: value for key, value in train["sft"].items() if key != "_target_"},
         **{key: value for key, value in train.items() if key not in ("_target_", "sft")},
     )
@@ -158,6 +188,4 @@ def warm_start(config: dict[str, Any], run_dir: Path, train: dict[str, Any]) -> 
 def quiet() -> None:
     """Leave the terminal to the run's own figures."""
     logging.disable_progress_bar()
-    # TRL's defaults and torch's loader cause these; no config of ours can answer them.
-    warnings.filterwarnings("ignore", message=".*`gradient_checkpointing` is deprecated", category=FutureWarning)
-    warnings.filterwarnings("ignore", message=".*'pin_memory' argument is set as true but no accelerator")
+    datasets.disable_progress_bars()

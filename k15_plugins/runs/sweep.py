@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from k15_plugins.report.history import METRICS, read_lines
 from k15_plugins.runs import folder
+from k15_plugins.runs.resume import shown
 
 _COLUMNS = ("reward", "k15/accuracy", "completions/mean_length", "eval_k15/accuracy", "eval_completions/mean_length")
 Job = dict[str, Any]
@@ -21,6 +22,19 @@ Job = dict[str, Any]
 
 class SweepSummary(Callback):
     """Sums a sweep up in its folder when all jobs are done; Hydra calls it in the process that started the sweep."""
+
+    folder: Path | None = None
+    """Of the sweep that this process has started."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Say where the sweep is.
+
+        Args:
+            config (`DictConfig`): The config of the sweep, with Hydra's own node.
+            **kwargs: What else Hydra passes.
+        """
+        SweepSummary.folder = Path(config.hydra.sweep.dir)
+        print(f"k15: sweep folder {shown(SweepSummary.folder)}", flush=True)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write `sweep.csv`, `sweep.md` and `sweep.png`, and exit with 1 if a job did not finish.
@@ -35,7 +49,10 @@ class SweepSummary(Callback):
             return
         summarize(sweep_dir, jobs, config.metric)
         failed = [job for job in jobs if job["state"] != "finished"]
-        print(f"k15: {len(jobs) - len(failed)} of {len(jobs)} jobs finished; see {sweep_dir / 'sweep.md'}", flush=True)
+        print(
+            f"k15: {len(jobs) - len(failed)} of {len(jobs)} jobs finished; see {shown(sweep_dir / 'sweep.md')}",
+            flush=True,
+        )
         if failed:
             sys.exit(1)
 

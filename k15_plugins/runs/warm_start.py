@@ -1,15 +1,16 @@
 """The warm start: supervised training on long chains of thought before reinforcement learning (paper 2.2)."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from k15_plugins.evaluation.accuracy import Evaluation, evaluate
+from k15_plugins.runs.stages import train
 from k15_plugins.tasks.thoughts import count_steps, thought_rows
 
 COMMAND = "python recipes/run.py +recipe=warm_start"
@@ -51,6 +52,7 @@ def warm_start(
     seed: int = 0,
     sft: Mapping[str, Any] | None = None,
     command: str = COMMAND,
+    callbacks: Sequence[TrainerCallback] = (),
 ) -> dict[str, Any]:
     """Train a model on written thoughts with TRL's `SFTTrainer`, measure it, and save it with its tokenizer.
 
@@ -72,6 +74,7 @@ def warm_start(
         sft (`Mapping[str, Any]`): Arguments of `SFTConfig`, such as `learning_rate`. Leave the epochs at 1: a
             second one would begin with the clean traces again.
         command (`str`): The command that made this, written beside the weights.
+        callbacks (`Sequence[TrainerCallback]`): Callbacks that show the progress, instead of transformers' own.
 
     Returns:
         `dict[str, Any]`: What `warm_start.json` holds: `command`, `seed`, all arguments, and `before` and `after` with
@@ -104,8 +107,13 @@ def warm_start(
         "save_strategy": "no",
     }
     args = SFTConfig(**(own | sft))
-    trainer = SFTTrainer(model=model, args=args, train_dataset=rows, processing_class=tokenizer)
-    trainer.train()
+    trainer = SFTTrainer(
+        model=model, args=args, train_dataset=rows, processing_class=tokenizer, callbacks=list(callbacks)
+    )
+    if callbacks:
+        train(trainer)
+    else:
+        trainer.train()
     result = {
         "command": command,
         "seed": seed,

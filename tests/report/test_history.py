@@ -7,13 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
-from rich.console import Console
 
 from k15_plugins.report.curves import draw_run, draw_sweep
 from k15_plugins.report.history import curve, last_figures, read_lines, success_map
 from k15_plugins.report.page import pick_rollouts, write_report
 from k15_plugins.report.recorder import RunRecorder
-from k15_plugins.report.terminal import Terminal
 
 
 def metric_lines(iterations: int) -> list[dict]:
@@ -84,25 +82,13 @@ def test_a_resumed_run_keeps_what_lies_before_its_checkpoint(tmp_path, reached, 
     (tmp_path / "rollouts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in rolled))
     recorder = RunRecorder(tmp_path)
     state = SimpleNamespace(is_world_process_zero=True, global_step=reached, max_steps=8)
-    recorder.on_train_begin(None, state, None)
+    recorder.on_train_begin(SimpleNamespace(eval_on_start=False), state, None)
     assert [line["step"] for line in read_lines(tmp_path / "metrics.jsonl")] == steps
     assert [line["step"] for line in read_lines(tmp_path / "rollouts.jsonl")] == rollout_steps
     recorder.on_log(None, state, None, {"reward": float("nan")})
     # JSON knows no NaN; other readers than Python's would stumble over it.
     assert read_lines(tmp_path / "metrics.jsonl")[-1]["reward"] is None
     assert recorder.iteration == (1 if reached else 0)
-
-
-def test_the_terminal_shows_an_iteration_when_it_is_done():
-    console = Console(record=True, width=200)
-    terminal = Terminal(max_steps=8, console=console)
-    terminal.updates_per_iteration = 2
-    for line in metric_lines(2):
-        terminal.show(line)
-    shown = console.export_text().splitlines()
-    assert shown[1] == "iteration 1/4  reward 0.000  accuracy 0.000  |rho| 0.100  4.0 s/iteration  ETA 0:00:12"
-    assert shown[2].startswith("iteration 2/4  reward 0.100")
-    assert shown[3] == "held-out after 4 updates: accuracy 0.200"
 
 
 def test_the_report_of_a_run_that_has_hardly_begun(tmp_path):

@@ -50,7 +50,16 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
     done = run(folder, *COMMAND, "hydra.run.dir=run", "trainer.args.report_to=tensorboard")
     assert done.returncode == 0, done.stderr
-    assert "iteration 4/4  reward" in done.stdout
+    assert done.stderr == ""  # no warning that is left over, no bar
+    for said in ("loading torch and TRL", "64 problems to train on, 16 held out", "each iteration 4 problems x 4"):
+        assert f"k15: {said}" in done.stdout
+    assert [
+        line.split("  ")[0] for line in done.stdout.splitlines() if line.startswith(("iteration", "held-out"))
+    ] == [
+        "held-out after iteration 0/4",
+        *(f"{what} {i}/4" for i in range(1, 5) for what in ("iteration", "held-out after iteration")),
+    ]
+    assert all(len(line) <= 80 for line in done.stdout.splitlines() if " -c " not in line)
     return folder / "run"
 
 
@@ -275,6 +284,8 @@ def test_a_warm_start(tmp_path):
     assert (tmp_path / "run" / "model" / "model.safetensors").exists()
     assert [line["step"] for line in read_lines(tmp_path / "run" / "metrics.jsonl")] == [0, 1]
     assert "accuracy" in json.loads((tmp_path / "run" / "status.json").read_text())["figures"]
+    assert done.stderr == ""
+    assert "k15: right answers on held-out problems 0.000 -> 0.000" in done.stdout
 
 
 @pytest.mark.parametrize("backend", ["accelerate", "fsdp"])
@@ -284,7 +295,8 @@ def test_two_processes(backend, tmp_path):
     assert done.returncode == 0, done.stderr
     # The 16 rollouts of an iteration are those of both processes, written once.
     assert len(recorded(tmp_path / "run", "rollouts.jsonl")) == 2 * 16
-    assert done.stdout.count("iteration 2/2") == 1
+    assert done.stdout.count("\niteration 2/2") == 1
+    assert done.stderr.count("Warning") <= 1  # DDP's, of one rank
     saved = (tmp_path / "run" / "model" / "model.safetensors").stat().st_size
     assert saved > 4 * 345_000  # all weights, whoever held them
 

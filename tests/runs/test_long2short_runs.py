@@ -83,7 +83,8 @@ def test_merge_then_evaluate(folder):
     done(folder, *merge, "hydra.run.dir=merge")
     models = f"stage.models={{long: {TINY}, merged: {folder / 'merge' / 'model'}}}"
     ended = done(folder, "+recipe=evaluate", models, *SMALL, "hydra.run.dir=evaluate")
-    assert "| long | 0." in ended.stdout
+    assert "\nlong  right 0." in ended.stdout
+    assert "| long | 0." in (folder / "evaluate" / "evaluation.md").read_text()
     found = json.loads((folder / "evaluate" / "evaluation.json").read_text())
     assert list(found["models"]) == ["long", "merged"]
     assert found["models"]["long"]["all"]["problems"] == 16
