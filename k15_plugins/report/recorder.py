@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import has_length
+from trl import GRPOConfig
 
 from k15_plugins.report.history import HELD_OUT, METRICS, ROLLOUTS, read_lines
 from k15_plugins.report.terminal import Terminal
@@ -55,7 +56,8 @@ class RunRecorder(TrainerCallback):
         _keep(self.held_out, lambda line: 0 < reached >= line["step"])
         self.iteration = max((line["iteration"] for line in kept), default=0)
         updates = None
-        if hasattr(args, "steps_per_generation"):  # else it is a training without rollouts, supervised say
+        if isinstance(args, GRPOConfig):  # else it is a training without rollouts, supervised say
+            assert args.steps_per_generation is not None
             updates = max(1, args.steps_per_generation * args.num_iterations // args.gradient_accumulation_steps)
         self.terminal = Terminal(state.max_steps, updates, done_steps=reached)
         self._next = _UPDATES if updates is None else _ROLLOUTS
@@ -105,9 +107,10 @@ class RunRecorder(TrainerCallback):
         """Show how many of the held-out problems are done."""
         if self.terminal is None or not has_length(eval_dataloader):
             return
+        loader: Any = eval_dataloader
         self._measured += 1
-        problems = len(eval_dataloader.dataset)
-        self.terminal.doing(_MEASURING, problems * self._measured // len(eval_dataloader), problems)
+        problems, batches = len(loader.dataset), len(loader)
+        self.terminal.doing(_MEASURING, problems * self._measured // batches, problems)
 
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

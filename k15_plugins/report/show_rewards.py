@@ -23,7 +23,6 @@ class ShowRewards(TrainerCallback):
         micro_steps = trainer.state.max_steps * trainer.args.gradient_accumulation_steps
         total = -(-micro_steps // trainer.micro_steps_per_iteration)
         reward, right, tokens = (fmean(each[key] for each in rollouts) for key in ("reward", "right", "tokens"))
-        # Above the bar that transformers draws.
-        tqdm.write(
-            f"iteration {trainer.iteration + 1}/{total}  reward {reward:.2f}  right {right:.2f}  tokens {tokens:.1f}"
-        )
+        # Not `print`, which would tear the bar that transformers draws.
+        figures = f"reward {reward:.2f}  right {right:.2f}  tokens {tokens:.1f}"
+        tqdm.write(f"iteration {trainer.iteration + 1}/{total}  {figures}")

@@ -1,4 +1,4 @@
-"""Progress of a run on the terminal: a line an iteration, and below them, in a real terminal, a bar of what is done now.
+"""Progress of a run on the terminal: a line an iteration, and below them, in a real terminal, a bar.
 
 Lines keep to 80 columns, and to ASCII, which every terminal and every log can show.
 """
@@ -26,8 +26,8 @@ class Terminal:
 
     Args:
         max_steps (`int`): Updates of the whole run.
-        updates_per_iteration (`int`, *optional*): Updates on the rollouts of one iteration; None for a training without
-            rollouts, of which each log is shown with its loss.
+        updates_per_iteration (`int`, *optional*): Updates on the rollouts of one iteration; None for a training
+            without rollouts, of which each log is shown with its loss.
         console (`Console`, *optional*): Where to write; defaults to standard output.
         done_steps (`int`): Updates before this, in a run that goes on.
         began (`float`, *optional*): When the training begins, in seconds since the epoch; now by default.
@@ -100,7 +100,7 @@ class Terminal:
         texts = [f"{self.unit} {done:{len(str(self.total))}}/{self.total}", *_texts(_SHOWN, self._figures)]
         self._figures = {}
         texts.append(f"ETA {self._eta()}")
-        # A narrow one, or one that shares its lines with other jobs: the last figures are the first that can be missed.
+        # In a narrow terminal, or one that several jobs share, the last figures are the first that can be missed.
         while len("  ".join(texts)) > min(COLUMNS, self.console.width) and len(texts) > 3:
             texts.pop(-2)
         self._print("  ".join(texts))

@@ -154,11 +154,11 @@ def compose_and_run(composed: DictConfig) -> float:
     return metric(config["metric"], status)
 
 
-def job_label(hydra_config: DictConfig) -> str:
+def job_label(hydra_config: Any) -> str:
     """Return what stands before the lines of a job, where several may run at once.
 
     Args:
-        hydra_config (`DictConfig`): Hydra's own node.
+        hydra_config (`HydraConf`): Hydra's own node.
     """
     one_by_one = hydra_config.launcher._target_.endswith(".BasicLauncher")
     return "" if hydra_config.mode == RunMode.RUN or one_by_one else f"[{hydra_config.job.num}] "

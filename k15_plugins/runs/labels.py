@@ -11,27 +11,28 @@ COLUMNS = 80
 
 
 @contextmanager
-def labelled(label: str) -> Iterator[dict[str, int]]:
+def labelled(label: str) -> Iterator[tuple[int | None, int | None]]:
     """Give the streams of a process that is started meanwhile; all that it and its own children write is labelled.
 
     Args:
         label (`str`): What stands before every line; with none, the streams are this process's own.
 
     Yields:
-        `dict[str, int]`: `stdout` and `stderr` for `subprocess.Popen`, or nothing.
+        `tuple[int | None, int | None]`: `stdout` and `stderr` for `subprocess.Popen`.
     """
     if not label:
-        yield {}
+        yield None, None
         return
-    streams, threads = {}, []
-    for name, into in (("stdout", 1), ("stderr", 2)):
-        from_job, streams[name] = os.pipe()
+    streams, threads = [], []
+    for into in (1, 2):
+        from_job, stream = os.pipe()
+        streams.append(stream)
         threads.append(threading.Thread(target=_copy, args=(from_job, into, label.encode()), daemon=True))
         threads[-1].start()
     try:
-        yield streams
+        yield streams[0], streams[1]
     finally:
-        for stream in streams.values():
+        for stream in streams:
             os.close(stream)
         for thread in threads:
             thread.join(timeout=5)  # a process that outlives its job may hold the stream

@@ -75,9 +75,15 @@ def start_job(run_dir: Path, backend: Backend, held: int, label: str = "") -> in
     # Its own session: the terminal's Ctrl-C must reach the job once, from here, whatever started this process.
     if label:
         environment["COLUMNS"] = str(int(os.environ.get("COLUMNS", COLUMNS)) - len(label))
-    with labelled(label) as streams, _sigterm_as_interrupt():
+    with labelled(label) as (stdout, stderr), _sigterm_as_interrupt():
         child = subprocess.Popen(
-            command, env=environment, stdin=subprocess.PIPE, start_new_session=True, pass_fds=[held], **streams
+            command,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+            pass_fds=[held],
         )
         try:
             return child.wait()

@@ -24,6 +24,15 @@ _LOGGED = {
 }
 
 
+class _Unsaid(logging.Filter):
+    def __init__(self, beginning: str):
+        super().__init__()
+        self.beginning = beginning
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith(self.beginning)
+
+
 def quiet() -> None:
     """Set up the warnings of a job's process; to be called before anything heavy is imported.
 
@@ -32,7 +41,7 @@ def quiet() -> None:
     for message, category in _WARNINGS:
         warnings.filterwarnings("ignore", message=message, category=category)
     for name, beginning in _LOGGED.items():
-        logging.getLogger(name).addFilter(lambda record, beginning=beginning: not record.msg.startswith(beginning))
+        logging.getLogger(name).addFilter(_Unsaid(beginning))
     told: set[str] = set()
 
     def tell(message: Any, category: type, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:

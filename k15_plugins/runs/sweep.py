@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 
 from k15_plugins.report.history import METRICS, read_lines
 from k15_plugins.runs import folder
+from k15_plugins.runs.labels import say
 from k15_plugins.runs.resume import shown
 
 _COLUMNS = ("reward", "k15/accuracy", "completions/mean_length", "eval_k15/accuracy", "eval_completions/mean_length")
@@ -34,7 +35,7 @@ class SweepSummary(Callback):
             **kwargs: What else Hydra passes.
         """
         SweepSummary.folder = Path(config.hydra.sweep.dir)
-        print(f"k15: sweep folder {shown(SweepSummary.folder)}", flush=True)
+        say(f"sweep folder {shown(SweepSummary.folder)}")
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Write `sweep.csv`, `sweep.md` and `sweep.png`, and exit with 1 if a job did not finish.
@@ -49,10 +50,7 @@ class SweepSummary(Callback):
             return
         summarize(sweep_dir, jobs, config.metric)
         failed = [job for job in jobs if job["state"] != "finished"]
-        print(
-            f"k15: {len(jobs) - len(failed)} of {len(jobs)} jobs finished; see {shown(sweep_dir / 'sweep.md')}",
-            flush=True,
-        )
+        say(f"{len(jobs) - len(failed)} of {len(jobs)} jobs finished; see {shown(sweep_dir / 'sweep.md')}")
         if failed:
             sys.exit(1)
 

@@ -53,13 +53,12 @@ def whole(tmp_path_factory):
     assert done.stderr == ""  # no warning that is left over, no bar
     for said in ("loading torch and TRL", "64 problems to train on, 16 held out", "each iteration 4 problems x 4"):
         assert f"k15: {said}" in done.stdout
-    assert [
-        line.split("  ")[0] for line in done.stdout.splitlines() if line.startswith(("iteration", "held-out"))
-    ] == [
+    lines = done.stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines if line.startswith(("iteration", "held-out"))] == [
         "held-out after iteration 0/4",
         *(f"{what} {i}/4" for i in range(1, 5) for what in ("iteration", "held-out after iteration")),
     ]
-    assert all(len(line) <= 80 for line in done.stdout.splitlines() if " -c " not in line)
+    assert all(len(line) <= 80 for line in lines if " -c " not in line)
     return folder / "run"
 
 

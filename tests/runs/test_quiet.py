@@ -15,7 +15,7 @@ import torch
 
 for _ in range(2):
     with warnings.catch_warnings():  # as libraries do, after which Python warns again of what it has warned of
-        warnings.warn("`is_gradient_checkpointing` is deprecated and will be removed in v6. Use another.", FutureWarning)
+        warnings.warn("`is_gradient_checkpointing` is deprecated and will be removed in v6.", FutureWarning)
         warnings.warn("'pin_memory' argument is set as true but no accelerator is found, then it has no effect.")
         warnings.warn("the tokenizer has no padding token.\\nIt gets one.")
     logger = logging.getLogger("transformers.trainer_utils")
@@ -28,9 +28,8 @@ for _ in range(2):
 def test_a_warning_is_told_once_by_the_first_rank(rank, tmp_path):
     (tmp_path / "job.py").write_text(JOB)
     env = os.environ | {"RANK": str(rank), "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "job.py"], cwd=tmp_path, env=env, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "job.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     warned = [line for line in done.stderr.splitlines() if "a model is large" not in line]
     if rank == 1:
         assert warned == []

@@ -29,7 +29,7 @@ def interrupt(k15, *words: str) -> str:  # noqa: F811
     process = k15.start("+recipe=stub", "+stage.wait_seconds=300", *words)
     wait_for(lambda: any(k15.folder.rglob("rank")))
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     return out
 
