@@ -6,7 +6,7 @@ _HOMES = {
     "MirrorDescentConfig": "trainers.config",
     "MirrorDescentTrainer": "trainers.mirror_descent",
     "SampledGRPOTrainer": "trainers.sampled_grpo",
-    "ShowRewards": "report.show_rewards",
+    "ShowRewards": "trainers.show_rewards",
     "mirror_descent_loss": "objective",
     "GroupLengthReward": "length_penalty",
     "length_reward": "length_penalty",

@@ -154,6 +154,8 @@ def _summary(metrics: list[Line]) -> list[tuple[str, str, str]]:
 
 def _speed(metrics: list[Line], rollouts: list[Line]) -> str:
     """Say how fast a run was, from the time between its iterations, evaluations left out."""
+    if not rollouts:
+        return ""
     ends = {line["iteration"]: line["seconds"] for line in metrics}
     pauses: dict[int, float] = defaultdict(float)
     for before, line in pairwise(metrics):

@@ -65,6 +65,7 @@ def test_the_speed_leaves_evaluations_out():
     assert _speed(metrics, rollouts).startswith("10.0 s an iteration (median of 3, without evaluations): 0.4 rollouts")
     assert "12 response tokens a second" in _speed(metrics, rollouts)
     assert _speed(metrics[:1], rollouts) == ""
+    assert _speed([{"step": 1, "iteration": 0, "accuracy": 1.0}], []) == ""  # of a stage without rollouts
 
 
 def test_the_table_shows_iterations_as_the_curves_do():
