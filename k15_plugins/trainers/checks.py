@@ -4,6 +4,7 @@ import inspect
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from datasets import Dataset, IterableDataset
+
+from k15_plugins.trainers.values import check_values
 
 # What TRL passes to a reward function beside the columns of the data set.
 PASSED = ("prompts", "completions", "completion_ids", "trainer_state", "log_extra", "log_metric")
@@ -41,6 +44,7 @@ def check_before(given: dict[str, Any], sampler: Any = None, final_reward: str |
     _check_model(given)
     if args is not None:
         check_output_dir(args.output_dir)
+        check_values(args, [each.name for each in fields(args)])
 
 
 def check_sampler(sampler: Any, data: Dataset | IterableDataset, args: Any) -> None:
