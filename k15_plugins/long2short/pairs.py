@@ -48,7 +48,7 @@ def preference_pairs(
     check_problems(problems)
     if not 1 < ratio < math.inf:
         raise ValueError(
-            f"ratio={ratio} is out of range: a rejected right response is longer; give more than 1, such as the paper's 1.5."
+            f"ratio={ratio} is out of range, for rejected is what is longer; take more than 1, as the paper's 1.5."
         )
     if pairs_per_problem < 1:
         raise ValueError(f"pairs_per_problem={pairs_per_problem} gives no pairs; give 1 or more.")

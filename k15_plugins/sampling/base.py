@@ -1,7 +1,6 @@
 """What all samplers share: the clock, the success rates, and the four verbs."""
 
 from abc import ABC, abstractmethod
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ class ProblemSampler(ABC):
     """
 
     def __init__(self, success_rates: SuccessRates, seed: int) -> None:
-        if not isinstance(seed, Integral) or seed < 0:
+        if not isinstance(seed, int | np.integer) or seed < 0:
             raise ValueError(f"seed={seed!r} is no seed: give a whole number from 0.")
         self.success_rates = success_rates
         self.num_problems = success_rates.num_problems
@@ -65,7 +64,7 @@ class ProblemSampler(ABC):
         Raises:
             ValueError: If `n` is no whole number from 0, or if a refill comes before the first draw.
         """
-        if not isinstance(n, Integral):
+        if not isinstance(n, int | np.integer):
             raise ValueError(f"n={n!r} is no number of problems: ask for a whole number.")
         if n < 0:
             raise ValueError(f"n={n} problems cannot be drawn: ask for 0 or more.")

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -48,7 +47,7 @@ class SuccessRates:
     def __init__(
         self, num_problems: int, prior_right: float = 0.5, prior_wrong: float = 0.5, decay: float = 0.6
     ) -> None:
-        if not isinstance(num_problems, Integral):
+        if not isinstance(num_problems, int | np.integer):
             raise ValueError(f"num_problems={num_problems!r} is no whole number: give len(train_dataset).")
         if num_problems < 1:
             raise ValueError(f"num_problems={num_problems} leaves nothing to draw: give at least one problem.")

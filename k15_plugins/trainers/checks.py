@@ -259,6 +259,23 @@ def check_model_name(model: Any) -> None:
         )
 
 
+def check_processing_class(model: Any, processing_class: Any) -> None:
+    """Refuse a missing tokenizer of a model without a name, by which it would be loaded.
+
+    Args:
+        model: as a trainer takes it: a name, a path, or a model.
+        processing_class: tokenizer or processor, or None.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if processing_class is None and not isinstance(model, str) and not model.name_or_path:
+        raise ValueError(
+            "processing_class is loaded by the name of the model, and this one, built in memory, has none; give the "
+            "tokenizer as processing_class."
+        )
+
+
 def _datasets(given: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for name in ("train_dataset", "eval_dataset"):
         data = given.get(name)
@@ -382,11 +399,7 @@ def _check_model(given: dict[str, Any]) -> None:
             f"beta={args.beta} loads the starting policy by the name of the model, and this one, built in memory, has "
             "none; save it with save_pretrained and give the folder, or set beta=0."
         )
-    if given.get("processing_class") is None:
-        raise ValueError(
-            "processing_class is loaded by the name of the model, and this one, built in memory, has none; give the "
-            "tokenizer as processing_class."
-        )
+    check_processing_class(model, given.get("processing_class"))
 
 
 def _as_list(functions: Any) -> list[Any]:

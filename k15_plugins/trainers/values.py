@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Collection
 from dataclasses import fields
-from functools import cache
 from numbers import Integral, Real
 from typing import Any, get_args, get_type_hints
 
@@ -104,7 +103,6 @@ def _are_finite_numbers(values: Any) -> bool:
     return isinstance(values, list | tuple) and all(isinstance(each, Real) and math.isfinite(each) for each in values)
 
 
-@cache
 def _kinds(config: type) -> dict[str, type]:
     """Return which arguments are whole numbers, numbers or flags, or None beside it."""
     hints = {name: set(get_args(hint) or (hint,)) - {type(None)} for name, hint in get_type_hints(config).items()}
