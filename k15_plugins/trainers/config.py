@@ -7,6 +7,7 @@ from typing import Literal
 from trl import GRPOConfig
 
 from k15_plugins.rollouts.repetition import RepetitionRule
+from k15_plugins.trainers.values import check_values
 
 # Options of GRPO's own loss and advantages. They would be ignored here, and an ignored option misleads.
 _FOREIGN_OPTIONS = (
@@ -225,6 +226,7 @@ class MirrorDescentConfig(GRPOConfig):
     )
 
     def __post_init__(self) -> None:
+        check_values(self, [each.name for each in fields(GRPOConfig)])
         self._check_values()
         self._set_window()
         super().__post_init__()

@@ -18,6 +18,7 @@ from k15_plugins.objective import (
     rest_advantages,
 )
 from k15_plugins.rollouts import Group, RolloutBudget, Trajectory, repeated_period
+from k15_plugins.trainers.checks import check_added_reward
 from k15_plugins.trainers.config import MirrorDescentConfig
 from k15_plugins.trainers.dropout import silence_dropout_attributes
 from k15_plugins.trainers.fill import fill_up, mask_of_last_tokens
@@ -30,6 +31,8 @@ from k15_plugins.trainers.sampler_gap import sampler_gap, warn_of_sampler_gap
 from k15_plugins.trainers.stopped import TrainingStopped
 from k15_plugins.update_loss import UpdateLoss
 
+# Rewards that come after the gather, and the options that are their weights.
+_ADDED_REWARDS = {"length_reward": "length_penalty_weight", "repetition_penalty": "repetition_penalty_weight"}
 # What TRL's log-probability function takes beside the tokens; absent for text.
 _FORWARD_KEYS = (
     "pixel_values",
@@ -83,14 +86,15 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             raise ValueError(
                 f"args is a {type(args).__name__}; give a MirrorDescentConfig, which takes all its fields."
             )
+        for name, option in _ADDED_REWARDS.items():
+            check_added_reward(reward_funcs, name, option, getattr(args, option))
         super().__init__(model, reward_funcs, args, **kwargs)
         self._group_accuracies: list[float] = []
         if self.args.disable_dropout:
             silence_dropout_attributes(self.model)
-        if self.args.length_penalty_weight > 0:
-            self._add_reward("length_reward", "length_penalty_weight")
-        if self.args.repetition_penalty_weight > 0:
-            self._add_reward("repetition_penalty", "repetition_penalty_weight")
+        for name, option in _ADDED_REWARDS.items():
+            if getattr(self.args, option) > 0:
+                self._add_reward(name, getattr(self.args, option))
         self._fails_truncated = self.args.fails_truncated()
         self.repetition = self.args.repetition_rule()
         self.rollouts = self._build_rollouts()
@@ -141,14 +145,8 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         )
         return PartialRollouts(self, budget, args.rollout_pool_groups, self.repetition)
 
-    def _add_reward(self, name: str, option: str) -> None:
+    def _add_reward(self, name: str, weight: float) -> None:
         """Take a reward in as one more column, so that TRL weighs and logs it like the others."""
-        weight = getattr(self.args, option)
-        if name in self.reward_func_names:
-            raise ValueError(
-                f"{option}={weight} adds a reward called {name}, so no reward function may be called {name}, and one "
-                f"is; give it another __name__, or set {option}=0."
-            )
         self.reward_funcs = [*self.reward_funcs, _comes_after_the_gather]
         self.reward_func_names = [*self.reward_func_names, name]
         self.reward_processing_classes = [*self.reward_processing_classes, None]
@@ -350,7 +348,10 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
 
     def _log_rollouts(self, baseline_N: Tensor) -> None:
         """Note each value by itself: TRL's mean is then one over all rollouts of an iteration, the spare ones too."""
-        accuracies = self._scored.correct_N.float().view(-1, self.num_generations).mean(dim=1).tolist()
+        scorable_GK = self._scored.scorable_N.view(-1, self.num_generations)
+        right_GK = self._scored.correct_N.view(-1, self.num_generations)
+        is_known_G = scorable_GK.any(dim=1)
+        accuracies = (right_GK.sum(dim=1) / scorable_GK.sum(dim=1))[is_known_G].tolist()
         self._group_accuracies += accuracies
         metrics = self._metrics["train"]
         metrics["k15/baseline"] += baseline_N.tolist()
@@ -359,7 +360,7 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
 
     def _log_groups(self, dead_before_G: Tensor, dead_G: Tensor) -> None:
         metrics = self._metrics["train"]
-        metrics["k15/group_accuracy_std"].append(pstdev(self._group_accuracies))
+        metrics["k15/group_accuracy_std"].append(pstdev(self._group_accuracies or [0.0]))
         metrics["k15/dead_groups"].append(dead_G.mean().item())
         if self.args.max_refills > 0:
             metrics["k15/refilled_groups"].append((dead_before_G.sum() - dead_G.sum()).item())
