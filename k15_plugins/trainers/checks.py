@@ -44,6 +44,8 @@ def check_before(given: dict[str, Any], sampler: Any) -> None:
     args = given.get("args")
     if args is not None:
         check_output_dir(args.output_dir)
+        if isinstance(data, Dataset):
+            check_loading(args)
 
 
 def check_reward_func(function: Any, columns: Sequence[str] | None) -> None:
@@ -107,6 +109,31 @@ def check_names(names: Sequence[str], final_reward: str | None) -> None:
         raise ValueError(
             f"final_reward={final_reward!r} is the name of {Counter(names)[final_reward]} reward functions; give each "
             "another __name__."
+        )
+
+
+def check_loading(args: Any) -> None:
+    """Refuse options of the loader that have no effect, because a sampler chooses the rows.
+
+    Args:
+        args: a `GRPOConfig`.
+
+    Raises:
+        ValueError: if one is set.
+    """
+    if args.data_seed is not None:
+        raise ValueError(
+            f"data_seed={args.data_seed} has no effect on a sampler; set seed, or give a sampler with its own seed."
+        )
+    if args.remove_unused_columns:
+        raise ValueError(
+            "remove_unused_columns=True has no effect, for a sampler gives rows whole; take the columns out of "
+            "train_dataset, or leave it out."
+        )
+    if args.train_sampling_strategy != "random":
+        raise ValueError(
+            f"train_sampling_strategy={args.train_sampling_strategy!r} has no effect, for a sampler chooses the rows; "
+            "give a sampler, or leave it out."
         )
 
 

@@ -255,7 +255,10 @@ def test_final_reward_by_name_and_threshold(tmp_path):
         ({"tau": float("inf")}, "tau=inf is out of range"),
         ({"max_refills": 1.5}, "max_refills=1.5 is not a whole number"),
         ({"entropy_target": 0.5}, "entropy_target=0.5 belongs to GRPO's loss"),
-        ({"positives_only": True, "drop_negative_probability": 0.5}, "has nothing to drop with positives_only"),
+        (
+            {"positives_only": True, "drop_negative_probability": 0.5},
+            "drop_negative_probability=0.5 has no effect with positives_only",
+        ),
     ],
 )
 def test_impossible_settings_are_refused_with_the_cure(tmp_path, changes, sentence):
