@@ -107,8 +107,8 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         if self.args.sampler_gap_bound != MirrorDescentConfig.sampler_gap_bound and not knows_the_sampler:
             raise ValueError(
                 f"sampler_gap_bound={self.args.sampler_gap_bound} has no effect, for transformers generation gives "
-                "the sampler's log-probabilities only with the rollout and repetition options; set use_vllm=True, give "
-                "a rollout_func, or leave it out."
+                "the sampler's log-probabilities only with the rollout and repetition options; set use_vllm=True, "
+                "give a rollout_func, or leave it out."
             )
         if self.args.reset_optimizer and self.is_deepspeed_enabled:
             raise ValueError(
