@@ -46,6 +46,7 @@ _NUMBERS = {
     "repetition_penalty_weight": float,
     "server_patience_seconds": float,
     "sampler_gap_bound": float,
+    "first_update_rho_bound": float,
     "max_steps": int,
     "num_train_epochs": float,
 }
@@ -142,6 +143,9 @@ class MirrorDescentConfig(GRPOConfig):
         sampler_gap_bound (`float`, *optional*, defaults to `0.1`):
             Warn when the log-probabilities of the sampler differ from the trainer's by more than this in the mean,
             nats.
+        first_update_rho_bound (`float`, *optional*, defaults to `0.1`):
+            Warn, once, when |rho| of a response in an iteration's first update is larger, nats. No weight has moved
+            then, so rho is 0 but for rounding; see `docs/objective.md`.
         fail_truncated (`bool`, *optional*):
             Let a response that was cut off, at `max_completion_length` or for its repetitions, have no final reward
             above 0. `None` does so with any of the rollout or repetition options, and leaves rewards as they are
@@ -217,6 +221,9 @@ class MirrorDescentConfig(GRPOConfig):
     )
     sampler_gap_bound: float = field(
         default=0.1, metadata={"help": "Warn beyond this mean gap of log-probabilities to the sampler, nats."}
+    )
+    first_update_rho_bound: float = field(
+        default=0.1, metadata={"help": "Warn beyond this |rho| in an iteration's first update, nats."}
     )
     fail_truncated: bool | None = field(
         default=None,
@@ -354,6 +361,7 @@ class MirrorDescentConfig(GRPOConfig):
             "repetition_penalty_weight": self.repetition_penalty_weight >= 0,
             "server_patience_seconds": self.server_patience_seconds > 0,
             "sampler_gap_bound": self.sampler_gap_bound > 0,
+            "first_update_rho_bound": self.first_update_rho_bound > 0,
             # -1 leaves it to num_train_epochs.
             "max_steps": self.max_steps == -1 or self.max_steps >= 1,
             "num_train_epochs": self.max_steps >= 1 or self.num_train_epochs > 0,
@@ -370,6 +378,7 @@ class MirrorDescentConfig(GRPOConfig):
             "max_rollout_segments": "take 1 or more, or leave it out",
             "server_patience_seconds": "take more than 0 seconds",
             "sampler_gap_bound": "take more than 0 nats",
+            "first_update_rho_bound": "take more than 0 nats",
             "max_steps": "take 1 or more updates, or leave it out and set num_train_epochs",
             "num_train_epochs": "take a number > 0, or set max_steps",
         }
