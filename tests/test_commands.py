@@ -151,7 +151,7 @@ def one_of_the_sweep(word: str) -> str:
 
 @pytest.mark.parametrize("command", OF_K15)
 def test_commands_of_k15_compose(command, tmp_path):
-    words = [word for word in shlex.split(command) if "=" in word]
+    words = [word for word in shlex.split(command) if "=" in word or word.startswith("~")]
     if len(words) == 1:  # the text only names the recipe
         words += NEEDED.get(words[0].removeprefix("+recipe="), [])
     given = {"seed=...": "seed=1", "+recipe=RECIPE": "+recipe=kimi_rl_7b_64gpu"}

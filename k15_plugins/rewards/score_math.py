@@ -56,7 +56,7 @@ def score(answer: str, gold: str, strict: bool = True, whole_response: bool = Fa
     if re.fullmatch("[A-J]", letter := _letter(right_text)):
         return float(_letter(given_text) == letter)
     given_text = _without_approximation(given_text)
-    if given_text is None or _TWO_NUMBERS.search(given_text) and read_number(given_text) is None:
+    if given_text is None or (_TWO_NUMBERS.search(given_text) and read_number(given_text) is None):
         return 0.0
     if strict and not set(_CALCULATION.findall(given_text)) <= set(_CALCULATION.findall(right_text)):
         return 0.0

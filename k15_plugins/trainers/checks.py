@@ -45,6 +45,8 @@ def check_before(given: dict[str, Any], sampler: Any = None, final_reward: str |
     if args is not None:
         check_output_dir(args.output_dir)
         check_values(args, [each.name for each in fields(args)])
+        if isinstance(train, Dataset):
+            check_loading(args)
 
 
 def check_sampler(sampler: Any, data: Dataset | IterableDataset, args: Any) -> None:
@@ -219,6 +221,31 @@ def check_chat_template(data: Any, name: str, processing_class: Any) -> None:
         raise ValueError(
             f"{name} has lists of messages as prompts, and the tokenizer {getattr(tokenizer, 'name_or_path', '')!r} "
             "has no chat template; set processing_class.chat_template, or give prompts as text."
+        )
+
+
+def check_loading(args: Any) -> None:
+    """Refuse options of the loader that have no effect, because a sampler chooses the rows.
+
+    Args:
+        args: a `GRPOConfig`.
+
+    Raises:
+        ValueError: if one is set.
+    """
+    if args.data_seed is not None:
+        raise ValueError(
+            f"data_seed={args.data_seed} has no effect on a sampler; set seed, or give a sampler with its own seed."
+        )
+    if args.remove_unused_columns:
+        raise ValueError(
+            "remove_unused_columns=True has no effect, for a sampler gives rows whole; take the columns out of "
+            "train_dataset, or leave it out."
+        )
+    if args.train_sampling_strategy != "random":
+        raise ValueError(
+            f"train_sampling_strategy={args.train_sampling_strategy!r} has no effect, for a sampler chooses the rows; "
+            "give a sampler, or leave it out."
         )
 
 

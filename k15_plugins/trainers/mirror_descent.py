@@ -22,6 +22,7 @@ from k15_plugins.trainers.checks import check_added_reward
 from k15_plugins.trainers.config import MirrorDescentConfig
 from k15_plugins.trainers.dropout import silence_dropout_attributes
 from k15_plugins.trainers.fill import fill_up, mask_of_last_tokens
+from k15_plugins.trainers.first_update import warn_of_first_rho
 from k15_plugins.trainers.iteration_warmup import IterationWarmup
 from k15_plugins.trainers.padding import logps_of_rows_cut_to_their_tokens
 from k15_plugins.trainers.partial_rollouts import PartialRollouts
@@ -90,6 +91,7 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             check_added_reward(reward_funcs, name, option, getattr(args, option))
         super().__init__(model, reward_funcs, args, **kwargs)
         self._group_accuracies: list[float] = []
+        self._has_warned_of_first_rho = False
         if self.args.disable_dropout:
             silence_dropout_attributes(self.model)
         for name, option in _ADDED_REWARDS.items():
@@ -106,6 +108,12 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             raise ValueError(
                 f"importance_weight_cap={self.args.importance_weight_cap} needs the sampler's log-probabilities; "
                 "transformers generation gives them only with the rollout and repetition options; set use_vllm=True, "
+                "give a rollout_func, or leave it out."
+            )
+        if self.args.sampler_gap_bound != MirrorDescentConfig.sampler_gap_bound and not knows_the_sampler:
+            raise ValueError(
+                f"sampler_gap_bound={self.args.sampler_gap_bound} has no effect, for transformers generation gives "
+                "the sampler's log-probabilities only with the rollout and repetition options; set use_vllm=True, "
                 "give a rollout_func, or leave it out."
             )
         if self.args.reset_optimizer and self.is_deepspeed_enabled:
@@ -447,10 +455,20 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             metrics["k15/rho_std"].append(rho_N.std(correction=0).item())
             metrics["k15/rho_abs_mean"].append(rho_N.abs().mean().item())
             metrics["k15/rho_abs_max"].append(rho_N.abs().max().item())
+            is_first = self._step % self.micro_steps_per_iteration < self.args.gradient_accumulation_steps
+            if self.model.training and is_first and "ref_logps" in columns:
+                self._log_first_rho(metrics["k15/rho_abs_max"][-1])
         if "kl" in figures:
             self._log_mean("kl", figures["kl"][columns["mask"].any(dim=1)])
         totals = gather(torch.stack([figures["entropy"].sum(), columns["mask"].sum()]).unsqueeze(0)).sum(dim=0)
         metrics["entropy"].append((totals[0] / totals[1].clamp(min=1)).item())
+
+    def _log_first_rho(self, largest: float) -> None:
+        self._metrics["train"]["k15/first_update_rho_abs_max"].append(largest)
+        bound = self.args.first_update_rho_bound
+        if largest > bound and not self._has_warned_of_first_rho and self.accelerator.is_main_process:
+            self._has_warned_of_first_rho = True
+            warn_of_first_rho(largest, bound)
 
     def _log_mean(self, name: str, values: Tensor) -> None:
         totals = gather(torch.stack([values.sum(), values.new_tensor(values.numel())]).unsqueeze(0)).sum(dim=0)

@@ -1,5 +1,6 @@
 """Every recipe and every option of every group composes, and names only what exists."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import k15_plugins.runs.cli  # noqa: F401 - registers the resolver
+from k15_plugins import MirrorDescentConfig
 from k15_plugins.runs import keys
 
 CONF = Path(keys.__file__).parents[1] / "conf"
@@ -46,6 +48,10 @@ def compose(*overrides: str) -> dict:
 def check(config: dict) -> None:
     keys.check_top_level(config)
     keys.check_nodes(config)
+    args = config.get("trainer", {}).get("args", {})
+    if args.get("_target_") == "k15_plugins.trainers.config.MirrorDescentConfig":
+        here = {"output_dir": "outputs", "use_cpu": True, "bf16": False}
+        MirrorDescentConfig(**{name: value for name, value in args.items() if name != "_target_"} | here)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -63,6 +69,19 @@ STEPS = [
 @pytest.mark.parametrize("words", STEPS)
 def test_every_step_of_a_pipeline_composes_and_names_only_what_exists(words):
     check(compose(*(re.sub(r"@(\w+)", r"some/\1", word) for word in words)))
+
+
+def arms() -> dict[str, list[str]]:
+    path = Path(__file__).parents[2] / "benchmarks" / "learning.py"
+    spec = importlib.util.spec_from_file_location("learning_benchmark", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.ARMS
+
+
+@pytest.mark.parametrize("arm", ARMS := arms())
+def test_every_arm_of_the_benchmark_composes_and_names_only_what_exists(arm):
+    check(compose(*ARMS[arm]))
 
 
 @pytest.mark.parametrize("option", OPTIONS)

@@ -167,6 +167,9 @@ def test_a_killed_trainer_leaves_no_rank(tmp_path):
         ({"peft_config": LoraConfig()}, "backend=megatron trains whole models; leave out the adapters"),
         ({"optim": "sgd"}, "is not Megatron's Adam; leave it out"),
         ({"cast_lm_head_to_fp32": True}, "changes the trainer's model, which the engine does not see"),
+        ({"use_liger_kernel": True}, "use_liger_kernel=True has no effect on backend=megatron"),
+        ({"optim_args": "eps=1"}, "optim_args='eps=1' has no effect on backend=megatron"),
+        ({"model_init_kwargs": {"dtype": "float32"}}, "has no effect on backend=megatron"),
     ],
 )
 def test_what_the_engine_would_leave_out_is_refused_before_a_model_is_loaded(tmp_path, changes, message):

@@ -270,7 +270,10 @@ def test_final_reward_by_name_and_threshold(tmp_path):
         ({"log_completions": "yes"}, "log_completions='yes' is neither true nor false"),
         ({"reward_weights": [float("nan")]}, r"reward_weights=\[nan\] is no list of finite numbers"),
         ({"seed": -1}, "seed=-1 is out of range; take a whole number from 0 to 4294967295"),
-        ({"positives_only": True, "drop_negative_probability": 0.5}, "has nothing to drop with positives_only"),
+        (
+            {"positives_only": True, "drop_negative_probability": 0.5},
+            "drop_negative_probability=0.5 has no effect with positives_only",
+        ),
     ],
 )
 def test_impossible_settings_are_refused_with_the_cure(tmp_path, changes, sentence):

@@ -222,7 +222,7 @@ def test_a_response_that_breaks_off_after_a_padding_token_is_cut_off(tmp_path, m
         return [Segment([9] + [padding] * (tokens - 1), [-1.0] * tokens) for tokens in request.allowances]
 
     monkeypatch.setattr(partial_rollouts, "generate_segments", segments)
-    _, listener = trained(tmp_path, rollout_budget_tokens=16, max_steps=2)
+    _, listener = trained(tmp_path, rollout_budget_tokens=8, max_steps=2)
     assert {(each["stop"], each["truncated"], each["reward"]) for each in listener.rollouts} == {("length", True, 0)}
 
 
@@ -370,7 +370,10 @@ def test_a_second_training_begins_without_rollouts(tmp_path):
             {"rollout_budget_tokens": 4, "use_vllm": True, "vllm_tensor_parallel_size": 2, "vllm_mode": "colocate"},
             "vllm_tensor_parallel_size=2 shares an engine among processes",
         ),
-        ({"repetition_penalty_weight": 1.0}, "repetition_penalty_weight=1.0 needs a rule for repetitions"),
+        (
+            {"repetition_penalty_weight": 1.0},
+            "repetition_penalty_weight=1.0 has no effect without a rule for repetitions",
+        ),
         ({"repetition_max_period": 2, "repetition_min_period": 3}, "1 <= min_period <= max_period"),
         (
             {"rollout_pause_share": 0.5, "use_vllm": True, "vllm_mode": "server"},
