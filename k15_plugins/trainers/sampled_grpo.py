@@ -25,6 +25,7 @@ from k15_plugins.trainers.checkpoint import (
 from k15_plugins.trainers.checks import check_before, check_names
 from k15_plugins.trainers.reward_calls import RewardCalls
 from k15_plugins.trainers.stopped import TrainingStopped
+from k15_plugins.trainers.unknown_tokens import warn_of_unreadable_prompts
 from k15_plugins.trainers.update_guard import UpdateGuard
 
 
@@ -111,6 +112,7 @@ class SampledGRPOTrainer(GRPOTrainer):
         self._resumed_at: int | None = None
         self._guard = UpdateGuard()
         self._reward_calls = RewardCalls()
+        warn_of_unreadable_prompts(self)
 
     def _fitting_sampler(self, sampler: ProblemSampler | None) -> ProblemSampler | None:
         if isinstance(self.train_dataset, IterableDataset):
