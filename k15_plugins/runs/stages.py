@@ -114,6 +114,8 @@ def build_trainer(config: dict[str, Any], run_dir: Path) -> Any:
     trainer_node = {key: value for key, value in config["trainer"].items() if key != "args"}
     backend = build(config["backend"])
     given: dict[str, Any] = {}
+    model: Any
+    tokenizer: Any
     if isinstance(backend, MegatronBackend):
         trainer_node["_target_"] = "k15_plugins.trainers.megatron.MegatronMirrorDescentTrainer"
         model = model_folder(config["model"], run_dir)

@@ -19,7 +19,7 @@ def unreadable_prompts(data: Any, tokenizer: Any) -> str | None:
         tokenizer: of the model.
 
     Returns:
-        what is wrong with them, to stand after `the prompts of it` and before a cure; None if the prompts are readable.
+        what is wrong with the prompts, to stand between these words and a cure; None if nothing is.
     """
     unknown = getattr(tokenizer, "unk_token_id", None)
     if unknown is None or not isinstance(data, Dataset) or not len(data):
@@ -30,14 +30,15 @@ def unreadable_prompts(data: Any, tokenizer: Any) -> str | None:
     texts = [maybe_apply_chat_template(row, tokenizer)["prompt"] for row in rows]
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
     # Where it is the end-of-sequence token too, a chat template writes it on purpose.
-    lost = [max(0, row.count(unknown) - text.count(tokenizer.unk_token)) for row, text in zip(ids, texts, strict=True)]
+    pairs = list(zip(ids, texts, strict=True))
+    lost = [max(0, row.count(unknown) - text.count(tokenizer.unk_token)) for row, text in pairs]
     share = sum(lost) / max(1, sum(len(row) for row in ids))
     if share <= MOST_UNKNOWN:
         return None
     first = next(text for text, number in zip(texts, lost, strict=True) if number)
     return (
         f"must be known to the model's tokenizer, got {100 * share:.0f} % of their tokens as {tokenizer.unk_token} (at "
-        f"most {100 * MOST_UNKNOWN:.0f} % may be), as in {first!r:.60}"
+        f"most {100 * MOST_UNKNOWN:.0f} % may be), as in {first[:60]!r}"
     )
 
 

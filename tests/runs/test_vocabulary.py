@@ -44,7 +44,7 @@ def test_held_out_problems_in_other_words_are_refused(tmp_path):
     for name, words in (("train", "3 + 4 ="), ("held_out", "three plus four")):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps({"prompt": words, "answer": "7"}))
     files = [f"task.path={tmp_path}/train.jsonl", f"task.held_out={tmp_path}/held_out.jsonl"]
-    with pytest.raises(ValueError, match="got 100 % of their tokens as <unk>.*'three plus four'"):
+    with pytest.raises(ValueError, match=r"got 100 % of their tokens as <unk>.*'three plus four'"):
         built(tmp_path, "task=jsonl", "reward=exact_match", *files)
 
 
