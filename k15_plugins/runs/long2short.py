@@ -16,6 +16,7 @@ from k15_plugins.runs.collect import collect
 from k15_plugins.runs.devices import set_up_devices
 from k15_plugins.runs.launch import is_first_rank
 from k15_plugins.runs.stages import quiet, train
+from k15_plugins.runs.vocabulary import build_model
 from k15_plugins.samples import SampledProblem, read_samples
 from k15_plugins.trainers.long2short_dpo import Long2ShortDPOTrainer
 
@@ -116,7 +117,7 @@ def _begin(
     set_up_devices()
     set_seed(config["seed"])
     problems = build(config["task"])
-    model, tokenizer = build(config["model"])
+    model, tokenizer = build_model(config["model"], problems.train, problems.held_out)
     if samples is not None:
         return model, tokenizer, problems, read_samples(Path(samples))
     sampled = collect(config, run_dir, run_dir / SAMPLES, model, tokenizer, problems.train, num_samples, batch_size)

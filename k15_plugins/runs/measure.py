@@ -17,6 +17,7 @@ from k15_plugins.runs.labels import say
 from k15_plugins.runs.launch import is_first_rank
 from k15_plugins.runs.resume import shown
 from k15_plugins.runs.stages import quiet
+from k15_plugins.runs.vocabulary import build_model
 from k15_plugins.samples import SampledProblem
 from k15_plugins.trainers.checkpoint import check_checkpoint, checkpoints_in, is_half
 
@@ -133,7 +134,7 @@ def measure(
         path = models[name]
         if is_first_rank():
             print(f"k15: model {name}: {path}", flush=True)
-        model, tokenizer = build({**config["model"], "name": path})
+        model, tokenizer = build_model({**config["model"], "name": path}, problems)
         sampled[name] = collect(
             config, run_dir, run_dir / SAMPLES / folder_name, model, tokenizer, problems, num_samples, batch_size
         )

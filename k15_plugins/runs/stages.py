@@ -19,6 +19,7 @@ from k15_plugins.runs.devices import RefuseUnsharded, set_up_devices, wants_fsdp
 from k15_plugins.runs.labels import say
 from k15_plugins.runs.launch import is_first_rank
 from k15_plugins.runs.megatron import MegatronBackend, model_folder
+from k15_plugins.runs.vocabulary import build_model, check_vocabulary
 from k15_plugins.trainers.checkpoint import check_checkpoint, checkpoints_in, is_half
 
 
@@ -113,13 +114,16 @@ def build_trainer(config: dict[str, Any], run_dir: Path) -> Any:
     trainer_node = {key: value for key, value in config["trainer"].items() if key != "args"}
     backend = build(config["backend"])
     given: dict[str, Any] = {}
+    model: Any
+    tokenizer: Any
     if isinstance(backend, MegatronBackend):
         trainer_node["_target_"] = "k15_plugins.trainers.megatron.MegatronMirrorDescentTrainer"
         model = model_folder(config["model"], run_dir)
         tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
+        check_vocabulary(tokenizer, problems.train, problems.held_out)
         given["engine"] = backend.engine_settings()
     else:
-        model, tokenizer = build(config["model"])
+        model, tokenizer = build_model(config["model"], problems.train, problems.held_out)
     trainer = build(
         trainer_node,
         model=model,
@@ -165,7 +169,7 @@ def warm_start(config: dict[str, Any], run_dir: Path, train: dict[str, Any]) -> 
     set_up_devices()
     set_seed(config["seed"])
     problems = build(config["task"])
-    model, tokenizer = build(config["model"])
+    model, tokenizer = build_model(config["model"], problems.train, problems.held_out)
     if is_first_rank():
         say(f"measuring the model on {len(problems.held_out)} held-out problems, before the training and after it")
     result = get_object(train["_target_"])(

@@ -32,6 +32,7 @@ from k15_plugins.trainers.checks import (
 from k15_plugins.trainers.final_reward import FinalRewardRange
 from k15_plugins.trainers.reward_calls import RewardCalls
 from k15_plugins.trainers.stopped import TrainingStopped
+from k15_plugins.trainers.unknown_tokens import warn_of_unreadable_prompts
 from k15_plugins.trainers.update_guard import UpdateGuard
 
 
@@ -125,6 +126,7 @@ class SampledGRPOTrainer(GRPOTrainer):
         self._guard = UpdateGuard()
         self._reward_calls = RewardCalls()
         self._final_range = FinalRewardRange(self.reward_func_names[self._final_reward_index], final_reward_threshold)
+        warn_of_unreadable_prompts(self)
 
     def _fitting_sampler(self, sampler: ProblemSampler | None) -> ProblemSampler | None:
         check_sampler(sampler, self.train_dataset, self.args)

@@ -243,3 +243,11 @@ def raises_on_one(prompts, **_):
 def test_a_reward_function_that_goes_wrong_is_named_with_problem_and_response(tmp_path, function, message):
     with pytest.raises(ValueError, match=message):
         tiny.trainer(tmp_path, reward_funcs=[function], train_dataset=tiny.problems(4), max_steps=2).train()
+
+
+def test_prompts_that_the_tokenizer_does_not_know_are_told_of(tmp_path):
+    words = Dataset.from_dict({"prompt": ["two plus three"] * 4})
+    with pytest.warns(UserWarning, match="must be known to the model's tokenizer, got 100 % .* 'two plus three'"):
+        tiny.trainer(tmp_path, train_dataset=words)
+    with pytest.warns(UserWarning, match="must be known to the model's tokenizer, got 100 %"):
+        tiny.trainer(tmp_path, eval_dataset={"words": words}, eval_strategy="steps", eval_steps=4)

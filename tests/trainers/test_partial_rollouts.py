@@ -392,3 +392,15 @@ def test_importance_weights_correct_older_segments(tmp_path):
     assert any(len(each["segments"]) > 1 for each in listener.rollouts)
     assert max(tiny.logs(trainer, "k15/sampler_logp_gap_max")) < 1e-5
     assert max(tiny.logs(trainer, "k15/old_segments_logp_gap_mean")) > 1e-3
+
+
+def test_an_error_amid_a_segment_leaves_the_limit_of_whole_responses_as_it_was(tmp_path):
+    trainer, _ = build(tmp_path, rollout_budget_tokens=3)
+
+    def run_out_of_memory(*_):
+        raise MemoryError("for the test")
+
+    trainer.model.register_forward_hook(run_out_of_memory)
+    with pytest.raises(MemoryError, match="for the test"):
+        trainer.train()
+    assert trainer.generation_config.max_new_tokens == 16
