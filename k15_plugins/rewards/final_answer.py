@@ -175,9 +175,7 @@ class MathReward(_VerifiedReward):
         ValueError: If the pattern is no regular expression, or the time limit is not above 0.
     """
 
-    def __init__(
-        self, answer_pattern: str | None = None, timeout_seconds: float = 5.0, strict: bool = True
-    ) -> None:
+    def __init__(self, answer_pattern: str | None = None, timeout_seconds: float = 5.0, strict: bool = True) -> None:
         super().__init__("math", "k15_plugins.rewards.score_math:score", answer_pattern, 1.0, timeout_seconds)
         self._strict = strict
 
