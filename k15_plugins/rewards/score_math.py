@@ -11,7 +11,7 @@ from math_verify import LatexExtractionConfig, parse, verify
 from sympy import Basic, MatrixBase
 from sympy.core.function import AppliedUndef
 
-from k15_plugins.rewards.written_numbers import read_number
+from k15_plugins.rewards.written_numbers import WrittenNumber, read_number
 
 _LONGEST_CHARACTERS = 1000
 _BOX = [LatexExtractionConfig()]  # the whole box or nothing: its default also takes a number that stands in the box
@@ -19,9 +19,10 @@ _PACKED_WORDS = re.compile(
     r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox)\s*\{([^{}]*(?:\d|\b(?:or|and)\b)[^{}]*)\}"
 )
 _SPACE = re.compile(r"(?<!\\)\\[ ,;:]|~|\\(?:q?quad|enspace|thinspace)(?![a-zA-Z])|\s+")
-_TWO_NUMBERS = re.compile(r"(?<!frac)(?<!frac )(?<![\d.])\d[\d.]* +\d")
+_TWO_NUMBERS = re.compile(r"(?<!frac)(?<!frac )(?<![\d._^])\d[\d.]* +\d")
 _CALCULATION = re.compile(
-    r"\\(?:[io]*int|sum|prod|lim|det|gcd|lcm|max|min|binom|[dt]binom|lfloor|lceil|[bp]?mod)(?![a-zA-Z])|!"
+    r"\\(?:[io]*int|sum|prod|lim|det|gcd|lcm|max|min|[dt]?binom|lfloor|lceil|[bp]?mod)(?![a-zA-Z])|!"
+    r"|frac\s*\{\s*(?:d|\\partial)\s*\}"
 )
 _CHOICE = re.compile(r"(?:\\(?:text|textbf|mathrm|mathbf)\s*\{)?\s*\(?([A-J])\)?[.:]?\s*\}?", re.IGNORECASE)
 
@@ -44,33 +45,26 @@ def score(answer: str, gold: str, strict: bool = True, whole_response: bool = Fa
     Raises:
         ValueError: If the right answer cannot be read.
     """
-    right_text = _tidy(_inside(gold))
-    right = _read(right_text) or parse(f"${gold}$", parsing_timeout=None)
-    if not right:
-        raise ValueError(f"the right answer {gold!r} cannot be read as mathematics")
     if whole_response:
         return float(_equal(parse(f"${gold}$", parsing_timeout=None), parse(answer, parsing_timeout=None)))
     if len(answer) > _LONGEST_CHARACTERS:
         return 0.0
-    given_text = _tidy(_inside(answer))
-    if re.fullmatch("[A-J]", letter := _letter(right_text)):
-        return float(_letter(given_text) == letter)
-    given_text = _without_approximation(given_text)
-    if given_text is None or (_TWO_NUMBERS.search(given_text) and read_number(given_text) is None):
+    right, given = _tidy(_inside(gold)), _without_approximation(_tidy(_inside(answer)))
+    if not right:
+        raise ValueError(f"the right answer {gold!r} cannot be read as mathematics")
+    if given is None:
         return 0.0
-    if strict and not set(_CALCULATION.findall(given_text)) <= set(_CALCULATION.findall(right_text)):
+    if letter := _letter(right):
+        return float(_letter(given) == letter)
+    right_number, given_number = _number(right), _number(given)
+    if right_number is not None and given_number is not None:
+        is_right = given_number.equals(right_number) and (given_number.is_lowest or not strict)
+        return float(is_right and _is_consistent(given, right))
+    if strict and (right_number is not None or not _calculations(given) <= _calculations(right)):
         return 0.0
-    if not all(_is_consistent(item, right_text) for item in _split(given_text, ",")):
+    if _TWO_NUMBERS.search(given) or not _is_consistent(given, right):
         return 0.0
-    number, *_ = _split(right_text, "=")[::-1]
-    if (right_number := read_number(number)) is not None:
-        given_number = read_number(_split(given_text, "=")[-1])
-        if given_number is not None:
-            lowest = given_number.is_lowest or not strict
-            return float(lowest and given_number.equals(right_number))
-        if strict:
-            return 0.0
-    return float(_equal(right, _read(given_text)))
+    return float(_equal(_read(right), _read(given)))
 
 
 def _inside(text: str) -> str:
@@ -87,8 +81,8 @@ def _tidy(text: str) -> str:
     text = text.replace(r"\displaystyle", "").replace(r"\left", "").replace(r"\right", "")
     text = _PACKED_WORDS.sub(r" \1 ", text)
     text = text.replace(r"\varnothing", r"\emptyset").replace("°", r"^\circ")
-    text = re.sub(r"\\(?:lor|vee)(?![a-zA-Z])", ",", text)
     text = _SPACE.sub(" ", text)
+    text = re.sub(r",? ?(?:\\(?:lor|vee)(?![a-zA-Z])|(?<![\\a-zA-Z])(?:or|and)(?![a-zA-Z]))", ",", text)
     text = re.sub(r"(?:\s|\\?%|(?<!\\)[.,;])+$", "", text)
     while text.startswith("{") and _closing(text, 0) == len(text) - 1:
         text = text[1:-1]
@@ -110,6 +104,16 @@ def _closing(text: str, start: int) -> int:
 def _letter(text: str) -> str:
     match = _CHOICE.fullmatch(text)
     return match[1].upper() if match else ""
+
+
+def _number(text: str) -> WrittenNumber | None:
+    """The number on the last side of a single equation, such as x = 5."""
+    *names, last = _split(text, "=")
+    return read_number(last) if all(len(_split(name, ",")) == 1 for name in names) else None
+
+
+def _calculations(text: str) -> set[str]:
+    return set(_CALCULATION.findall(text))
 
 
 def _read(text: str) -> list[Basic | MatrixBase | str]:
@@ -158,6 +162,11 @@ def _value(text: str) -> float | None:
 
 
 def _is_consistent(text: str, right: str) -> bool:
+    """Whether no item of a list equates what differs."""
+    return all(_has_equal_sides(item, right) for item in _split(text, ","))
+
+
+def _has_equal_sides(text: str, right: str) -> bool:
     """Whether all sides of an equation are equal, or the first only names what the last is."""
     first, *others = _split(text, "=")
     if not others:

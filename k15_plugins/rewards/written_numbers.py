@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 # Every repetition stands for one sign or one bracketed piece, so that no text makes the pattern slow.
 _INTEGER = r"[+-]?\s?\d+"
-_DECIMAL = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?:[ ]\d{3})+|\d+(?:\.\d*)?|\.\d+)"
+_DECIMAL = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?: \d{3})+|\d+(?:\.\d+)?|\.\d+)"
 _FRACTION = rf"\\[dtc]?frac\s?(?:\{{(?P<over>{_INTEGER})\}}|(?P<over_digit>\d))\s?(?:\{{(?P<under>{_INTEGER})\}}|(?P<under_digit>\d))"
 _SLASHED = r"\{?(?P<over_slash>\d+)\}?\s?/\s?\{?(?P<under_slash>\d+)\}?"
 _POWER = r"(?:(?:\s?(?:\\times|\\cdot|\*|×)\s?10\s?\^\s?(?:\{(?P<exponent>[+-]?\d{1,3})\}|(?P<exponent_digit>\d)))|[eE](?P<e>[+-]?\d{1,3}))"
@@ -16,13 +16,13 @@ _REPEATING = r"(?P<before>\d*\.\d*)\\overline\{(?P<period>\d+)\}"
 _BASE = r"_(?:\{(?P<base>\d+)\}|(?P<base_digit>\d))"
 # Words that say what is counted. What calculates, or goes on to another number, is no unit.
 _WORD = (
-    r"(?!(?:sqrt|sin|cos|tan|cot|sec|csc|log|exp|inf|infinity|mod|choose|factorial|times|plus|minus|over|or|and)\b)"
-    r"(?:[A-Za-z]{3,}|[cmk]?m|[mk]?g|m[lL]|hr?|sq|in|ft|yd|mi|lb|oz|am|pm|th|st|nd|rd|[slLJNVWKCF])\b\.?"
+    r"(?!(?:sqrt|sin|cos|tan|cot|sec|csc|log|exp|inf|infinity|mod|choose|factorial|times|plus|minus|over|and|or)\b)"
+    r"(?:[A-Za-z]{3,}(?:-[A-Za-z]{3,})*|[cmk]?m|[mk]?g|m[lL]|hr?|sq|in|ft|yd|mi|lb|oz|am|pm|th|st|nd|rd|[slLJNVWKCF])\b\.?"
 )
+_WORDS = rf"(?:{_WORD}|\\(?:text|mbox|textrm|mathrm|textit)\s?\{{[^{{}}\d]*\}})(?:\^\s?(?:[23]|\{{[23]\}}))?"
 _UNIT = (
-    r"(?:\s|/|-|[€£¥']|\\?%|°|\^\s?(?:\\circ|\{\\circ\})|\^\s?(?:[23]|\{[23]\})|"
-    rf"\^\{{?\\(?:text|mathrm)\{{(?:st|nd|rd|th)\}}\}}?|"
-    rf"\\(?:text|mbox|textrm|mathrm|textit)\s?\{{[^{{}}\d]*\}}|{_WORD})*"
+    rf"(?:\s|[€£¥']|\\?%|\^\s?(?:\\circ|\{{\\circ\}}|\{{?\\(?:text|mathrm)\{{(?:st|nd|rd|th)\}}\}}?)|"
+    rf"{_WORDS}(?:\s?/\s?{_WORDS})?)*"
 )
 _NUMBER = re.compile(
     rf"(?P<sign>[+-]?)\s?[€£¥]?\s?(?:(?:(?P<whole>\d+)\s?)?(?:{_FRACTION})|(?:(?P<whole_slash>\d+)\s)?(?:{_SLASHED})|"
@@ -71,7 +71,7 @@ def read_number(text: str) -> WrittenNumber | None:
         `WrittenNumber` or `None`: None if it is anything else, such as a sum, a root or two numbers.
     """
     match = _NUMBER.fullmatch(text)
-    if match is None or re.search(r"\b(?:or|and)\b", text):
+    if match is None:
         return None
     part = match.groupdict()
     is_lowest = True
