@@ -458,10 +458,10 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             is_first = self._step % self.micro_steps_per_iteration < self.args.gradient_accumulation_steps
             if self.model.training and is_first and "ref_logps" in columns:
                 self._log_first_rho(metrics["k15/rho_abs_max"][-1])
-        if "kl" in figures:
-            self._log_mean("kl", figures["kl"][columns["mask"].any(dim=1)])
-        totals = gather(torch.stack([figures["entropy"].sum(), columns["mask"].sum()]).unsqueeze(0)).sum(dim=0)
-        metrics["entropy"].append((totals[0] / totals[1].clamp(min=1)).item())
+        # As TRL: means over the tokens in the loss.
+        for name in sorted({"kl", "entropy"} & figures.keys()):  # in the same order on all ranks
+            totals = gather(torch.stack([figures[name].sum(), columns["mask"].sum()]).unsqueeze(0)).sum(dim=0)
+            metrics[name].append((totals[0] / totals[1].clamp(min=1)).item())
 
     def _log_first_rho(self, largest: float) -> None:
         self._metrics["train"]["k15/first_update_rho_abs_max"].append(largest)

@@ -12,7 +12,7 @@ import megatron_cases
 import psutil
 import pytest
 import tiny
-from megatron_cases import SETTINGS, DeadlyLoss, build, processes_of, saved_model
+from megatron_cases import SETTINGS, BrokenLoss, DeadlyLoss, build, processes_of, saved_model
 from peft import LoraConfig
 from safetensors.torch import load_file
 from transformers import AutoConfig, TrainerCallback
@@ -95,6 +95,41 @@ def test_a_training_goes_on_in_another_layout(on_two_ranks, model, tmp_path):
     # The log of what came before the checkpoint comes with it.
     assert_same_training(updates(trainer), whole)
     assert_same_weights(weights(tmp_path / "end"), weights(folder / "end"))
+
+
+class Break(TrainerCallback):
+    """Breaks the loss of the second update, and notes the weights before and after each."""
+
+    def __init__(self):
+        self.weights = []
+
+    def note(self):
+        self.weights.append({name: each.clone() for name, each in self.trainer.engine.export_weights()})
+
+    def on_step_begin(self, args, state, control, **_):
+        if state.global_step == 0:
+            self.note()
+        if state.global_step == 1:
+            loss = self.trainer._update_loss()
+            self.trainer._update_loss = lambda: BrokenLoss(loss)
+
+    def on_step_end(self, args, state, control, **_):
+        self.note()
+        vars(self.trainer).pop("_update_loss", None)
+
+
+def test_an_update_that_is_not_finite_is_skipped(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", PATHS)
+    watch = Break()
+    watch.trainer = build(tmp_path, model, TP2, callbacks=[watch], max_steps=3, save_strategy="no")
+    watch.trainer.train()
+    watch.trainer.engine.close()
+    start, first, second, third = watch.weights
+    assert any((first[name] != start[name]).any() for name in start)
+    assert all((second[name] == first[name]).all() for name in start)
+    assert any((third[name] != second[name]).any() for name in start)
+    assert all(each.isfinite().all() for each in third.values())
+    assert tiny.logs(watch.trainer, "k15/skipped_updates") == [0, 1, 0]
 
 
 class KillRank(TrainerCallback):

@@ -8,6 +8,7 @@ import pytest
 import tiny
 import torch
 from transformers import LlamaConfig, LlamaForSequenceClassification, TrainerCallback
+from peft import LoraConfig
 from trl import GRPOConfig
 
 from k15_plugins import SampledGRPOTrainer
@@ -16,7 +17,7 @@ from k15_plugins.trainers.stopped import TrainingStopped
 
 def break_gradients(trainer, updates, value=math.nan):
     """Let a weight's gradient hold a value that is not finite, in some updates."""
-    weight = trainer.model.get_input_embeddings().weight
+    weight = next(each for each in trainer.model.parameters() if each.requires_grad)
 
     def hook(gradient):
         return gradient * value if trainer.state.global_step in updates else gradient
@@ -47,7 +48,10 @@ def is_equal(one, other):
     return len(one) == len(other) and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("options", [{}, {"max_grad_norm": 0.0}, {"gradient_accumulation_steps": 2}])
+LORA = {"peft_config": LoraConfig(r=4, target_modules="all-linear")}
+
+
+@pytest.mark.parametrize("options", [{}, {"max_grad_norm": 0.0}, {"gradient_accumulation_steps": 2}, LORA])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_an_update_that_is_not_finite_is_skipped(tmp_path, options, value):
     trainer = tiny.trainer(tmp_path, max_steps=4, reset_optimizer=False, **options)

@@ -227,7 +227,7 @@ def test_a_response_that_breaks_off_after_a_padding_token_is_cut_off(tmp_path, m
 
 
 @pytest.mark.filterwarnings("ignore:the sampler's log-probabilities differ")  # the test makes them
-def test_the_logged_kl_is_the_mean_over_real_rows(tmp_path, monkeypatch):
+def test_the_logged_kl_is_the_mean_over_the_tokens_of_real_rows(tmp_path, monkeypatch):
     def segments(trainer, request):
         ids = [
             [9] * (tokens - 1) + [trainer.eos_token_ids[0] if place < 4 else 9]
@@ -250,8 +250,8 @@ def test_the_logged_kl_is_the_mean_over_real_rows(tmp_path, monkeypatch):
             inputs["completion_ids"].size(1),
         )
         drift = inputs["ref_per_token_logps"] - logps
-        kl = ((drift.exp() - drift - 1) * inputs["completion_mask"]).sum(dim=1)
-        seen.append((trainer._metrics["train"]["kl"][-1], kl[inputs["keep"].bool()].mean().item(), inputs["keep"]))
+        kl = (drift.exp() - drift - 1)[inputs["completion_mask"].bool()].mean()
+        seen.append((trainer._metrics["train"]["kl"][-1], kl.item(), inputs["keep"]))
         return found
 
     trainer._compute_loss = loss
