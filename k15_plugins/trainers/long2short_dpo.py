@@ -111,8 +111,8 @@ class Long2ShortDPOTrainer(DPOTrainer):
             )
         if held_out is not None:
             _check_held_out(held_out, reward_func)
-        has_adapters = kwargs.get("peft_config") is not None or is_peft_model(model)
-        if isinstance(model, torch.nn.Module) and not has_adapters and not args.precompute_ref_log_probs:
+        is_whole = isinstance(model, torch.nn.Module) and not is_peft_model(model) and not kwargs.get("peft_config")
+        if is_whole and not args.precompute_ref_log_probs:
             # TRL would load the model's name again, which a model that has no name, or has changed since, cannot give.
             kwargs.setdefault("ref_model", copy.deepcopy(model))
         super().__init__(model=model, args=args, train_dataset=data, **kwargs)
