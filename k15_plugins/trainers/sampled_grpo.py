@@ -14,6 +14,7 @@ from transformers.trainer_utils import rotate_checkpoints
 from trl import GRPOTrainer
 
 from k15_plugins.generation.engines import prepare_vllm
+from k15_plugins.generation.vllm_server import check_server
 from k15_plugins.sampling import ProblemSampler, UniformSampler
 from k15_plugins.trainers.checkpoint import (
     begin_checkpoint,
@@ -113,6 +114,8 @@ class SampledGRPOTrainer(GRPOTrainer):
         self._guard = UpdateGuard()
         self._reward_calls = RewardCalls()
         warn_of_unreadable_prompts(self)
+        if self.args.use_vllm and self.args.vllm_mode == "server":
+            check_server(self)
 
     def _fitting_sampler(self, sampler: ProblemSampler | None) -> ProblemSampler | None:
         if isinstance(self.train_dataset, IterableDataset):
