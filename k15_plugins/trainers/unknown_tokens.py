@@ -37,8 +37,8 @@ def unreadable_prompts(data: Any, tokenizer: Any) -> str | None:
         return None
     first = next(text for text, number in zip(texts, lost, strict=True) if number)
     return (
-        f"must be known to the model's tokenizer, got {100 * share:.0f} % of their tokens as {tokenizer.unk_token} (at "
-        f"most {100 * MOST_UNKNOWN:.0f} % may be), as in {first[:60]!r}"
+        f"must be known to the model's tokenizer, got {100 * share:.0f} % of their tokens as {tokenizer.unk_token} "
+        f"(at most {100 * MOST_UNKNOWN:.0f} % may be), as in {first[:60]!r}"
     )
 
 
