@@ -159,8 +159,8 @@ class ReasoningGymReward(_VerifiedReward):
 class MathReward(_VerifiedReward):
     r"""1.0 if math-verify finds the final answer equal to the right one.
 
-    The last `\boxed{}` counts, whatever follows it. An answer that lists alternatives (`6 \text{ or } 5`, `6 \lor 5`) or
-    equates what differs (`5=6`) is wrong, and so is one of more than 1,000 characters.
+    The last `\boxed{}` counts, whatever follows it. An answer that lists alternatives (`6 \text{ or } 5`, `6 \lor 5`)
+    or equates what differs (`5=6`) is wrong, and so is one of more than 1,000 characters.
 
     Args:
         answer_pattern (`str`, *optional*): Regular expression that finds the final answer; by default the last

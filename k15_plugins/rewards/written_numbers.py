@@ -8,9 +8,15 @@ from typing import NamedTuple
 # Every repetition stands for one sign or one bracketed piece, so that no text makes the pattern slow.
 _INTEGER = r"[+-]?\s?\d+"
 _DECIMAL = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d{1,3}(?: \d{3})+|\d+(?:\.\d+)?|\.\d+)"
-_FRACTION = rf"\\[dtc]?frac\s?(?:\{{(?P<over>{_INTEGER})\}}|(?P<over_digit>\d))\s?(?:\{{(?P<under>{_INTEGER})\}}|(?P<under_digit>\d))"
+_FRACTION = (
+    rf"\\[dtc]?frac\s?(?:\{{(?P<over>{_INTEGER})\}}|(?P<over_digit>\d))"
+    rf"\s?(?:\{{(?P<under>{_INTEGER})\}}|(?P<under_digit>\d))"
+)
 _SLASHED = r"\{?(?P<over_slash>\d+)\}?\s?/\s?\{?(?P<under_slash>\d+)\}?"
-_POWER = r"(?:(?:\s?(?:\\times|\\cdot|\*|×)\s?10\s?\^\s?(?:\{(?P<exponent>[+-]?\d{1,3})\}|(?P<exponent_digit>\d)))|[eE](?P<e>[+-]?\d{1,3}))"
+_POWER = (
+    r"(?:(?:\s?(?:\\times|\\cdot|\*|×)\s?10\s?\^\s?(?:\{(?P<exponent>[+-]?\d{1,3})\}|(?P<exponent_digit>\d)))"
+    r"|[eE](?P<e>[+-]?\d{1,3}))"
+)
 _TEN = r"10\s?\^\s?(?:\{(?P<ten>[+-]?\d{1,3})\}|(?P<ten_digit>\d))"
 _REPEATING = r"(?P<before>\d*\.\d*)\\overline\{(?P<period>\d+)\}"
 _BASE = r"_(?:\{(?P<base>\d+)\}|(?P<base_digit>\d))"

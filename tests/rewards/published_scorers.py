@@ -1,4 +1,4 @@
-r"""What published scorers say to a response; `python tests/rewards/published_scorers.py` writes it into the table of forms.
+r"""What published scorers say to a response; `python tests/rewards/published_scorers.py` writes it into the table.
 
 - math-verify 0.9.0: `parse` and `verify` with their defaults on the whole response, as lighteval and lm-eval's
   `math_verify` metric call them.

@@ -1,7 +1,7 @@
 """`MathReward` against published scorers, on forms of answers as GSM8K, MATH, AIME and minerva have them.
 
-A form of the kind "attack" is an answer that a policy may try: alternatives, sums, chains of equalities, code. Verdicts
-were written by `published_scorers.py`; where ours differs from math-verify's, the form says why.
+A form of the kind "attack" is an answer that a policy may try: alternatives, sums, chains of equalities, code. The
+verdicts were written by `published_scorers.py`; where ours differs from math-verify's, the form says why.
 """
 
 import pytest

@@ -7,8 +7,8 @@ import re
 import pytest
 import tiny
 import torch
-from transformers import LlamaConfig, LlamaForSequenceClassification, TrainerCallback
 from peft import LoraConfig
+from transformers import LlamaConfig, LlamaForSequenceClassification, TrainerCallback
 from trl import GRPOConfig
 
 from k15_plugins import SampledGRPOTrainer
