@@ -125,7 +125,8 @@ _FUNCTIONS = (
     *("asin", "acos", "atan", "acot", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
 )
 _TOKEN = re.compile(
-    r"\s|[-+*/^(),]|(?<![\w.])(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])|(?<![\w.])[A-Za-z]\w*(?![\w.])", re.ASCII
+    r"\s|[-+*/^(),]|(?<![\w.])(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])|(?<![\w.])[A-Za-z]\w*(?![\w.])",
+    re.ASCII,
 )
 _NODES = (
     *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.Constant, ast.Name, ast.Load, ast.Call),

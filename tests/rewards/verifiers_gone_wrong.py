@@ -6,7 +6,6 @@ import pickle
 import pkgutil
 import re
 import signal
-import sys
 import time
 from pathlib import Path
 
@@ -114,21 +113,3 @@ def _forge():
         with contextlib.suppress(OSError):
             os.write(number, pickle.dumps(1.0))
     time.sleep(1000)
-
-
-def runs_code_of(answer: str, task: str, entry: str) -> float:
-    """Score an answer without the guard; 1.0 if a part of it was compiled as Python on the way."""
-    from k15_plugins.rewards import score_reasoning_gym
-    from k15_plugins.tasks.entries import load_entry
-
-    seen = []
-
-    def hook(event, arguments):
-        if event == "compile" and "zq7" in str(arguments[0]):
-            seen.append(arguments)
-
-    loaded = load_entry(entry)
-    sys.addaudithook(hook)
-    with contextlib.suppress(Exception):
-        score_reasoning_gym._scorer(task, "{}").score_answer(answer, loaded)
-    return float(bool(seen))
