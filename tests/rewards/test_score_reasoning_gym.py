@@ -47,12 +47,12 @@ def payloads(code, canary):
         f"().__class__.__base__.__subclasses__()[0].__init__.__globals__ or {touch}",
         f"ｅｘｅｃ({code!r})",
         f"__import__\n('pathlib').Path({canary!r}).touch()",
-        f"1 if {touch} else 2",
+        f"789 if {touch} else 2",
         f"sin(x, key={touch})",
         f"exp(*[{touch}])",
         f"Symbol('x').__class__._eval_subs.__globals__['__builtins__']['exec']({code!r})",
         f"S({touch!r})",
-        f"1; {touch}",
+        f"789; {touch}",
     ]
 
 
