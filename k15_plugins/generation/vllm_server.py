@@ -48,7 +48,7 @@ def _fault_of_engines(url: str, engines: int) -> str | None:
     if engines == 1:
         return None
     return (
-        f"the vLLM server at {url} must be one engine, got --data-parallel-size {engines}: its engines share one seed, "
+        f"the vLLM server at {url} must be one engine, got --data-parallel-size {engines}: its engines share a seed, "
         "so that the responses to a problem are copies of each other; start it with --tensor-parallel-size, or on "
         "fewer GPUs."
     )

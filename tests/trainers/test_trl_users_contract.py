@@ -1,4 +1,4 @@
-"""What TRL's users find in a stock trainer they find in ours: logs, callbacks, tables, results, for the same script."""
+"""What TRL's users find in a stock trainer they find in ours: logs, callbacks, tables, results, for one script."""
 
 import inspect
 
