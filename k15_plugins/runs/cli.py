@@ -17,7 +17,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from k15_plugins.runs import closing, folder, keys, resume
+from k15_plugins.runs import closing, folder, keys, resume, rewards
 from k15_plugins.runs.labels import say, show_any_text
 from k15_plugins.runs.launch import Backend, hold_lifeline, start_job
 from k15_plugins.runs.megatron import MegatronBackend, check_stage
@@ -186,6 +186,7 @@ def prepare(composed: DictConfig) -> tuple[dict[str, Any], Backend]:
     )
     if isinstance(backend, MegatronBackend):
         check_stage(config)
+    rewards.check_own_columns(config)
     return config, backend
 
 

@@ -19,6 +19,7 @@ from k15_plugins.runs.devices import RefuseUnsharded, set_up_devices, wants_fsdp
 from k15_plugins.runs.labels import say
 from k15_plugins.runs.launch import is_first_rank
 from k15_plugins.runs.megatron import MegatronBackend, model_folder
+from k15_plugins.runs.rewards import build_rewards, check_columns
 from k15_plugins.trainers.checkpoint import check_checkpoint, checkpoints_in, is_half
 
 
@@ -108,6 +109,8 @@ def build_trainer(config: dict[str, Any], run_dir: Path) -> Any:
     args = build(config["trainer"]["args"], output_dir=str(run_dir / folder.CHECKPOINTS), seed=config["seed"])
     set_seed(config["seed"])
     problems = build(config["task"])
+    check_columns(config["reward"], problems.train.column_names, config["task"]["_target_"])
+    reward_funcs = build_rewards(config["reward"])
     if is_first_rank():
         say(f"{len(problems.train)} problems to train on, {len(problems.held_out)} held out; loading the model")
     trainer_node = {key: value for key, value in config["trainer"].items() if key != "args"}
@@ -124,7 +127,7 @@ def build_trainer(config: dict[str, Any], run_dir: Path) -> Any:
         trainer_node,
         model=model,
         args=args,
-        reward_funcs=[build(node) for node in config["reward"].values()],
+        reward_funcs=reward_funcs,
         train_dataset=problems.train,
         eval_dataset=problems.held_out if len(problems.held_out) else None,
         processing_class=tokenizer,
