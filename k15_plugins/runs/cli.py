@@ -17,7 +17,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from k15_plugins.runs import closing, folder, keys, resume, rewards
+from k15_plugins.runs import closing, folder, keys, resume, rewards, values
 from k15_plugins.runs.labels import say, show_any_text
 from k15_plugins.runs.launch import Backend, hold_lifeline, start_job
 from k15_plugins.runs.megatron import MegatronBackend, check_stage
@@ -178,9 +178,8 @@ def prepare(composed: DictConfig) -> tuple[dict[str, Any], Backend]:
     """
     config: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     keys.check_top_level(config)
-    keys.check_nodes({"reward": {}, "backend": config["backend"]})
-    if not isinstance(config["seed"], int) or config["seed"] < 0:
-        raise ValueError(f"seed={config['seed']} is not a seed; give a whole number, 0 or more.")
+    values.check_values(config)
+    keys.check_nodes({"backend": config["backend"]})
     backend = get_object(config["backend"]["_target_"])(
         **{key: value for key, value in config["backend"].items() if key != "_target_"}
     )

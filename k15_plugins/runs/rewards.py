@@ -71,9 +71,9 @@ def check_own_columns(config: dict[str, Any]) -> None:
     Raises:
         ValueError: See `check_columns`.
     """
-    columns = COLUMNS.get((config["task"] or {}).get("_target_", ""))
+    columns = COLUMNS.get((config.get("task") or {}).get("_target_", ""))
     if columns is not None:
-        own = {name: node for name, node in (config["reward"] or {}).items() if node["_target_"].startswith(_OWN)}
+        own = {name: node for name, node in (config.get("reward") or {}).items() if node["_target_"].startswith(_OWN)}
         check_columns(own, columns, config["task"]["_target_"])
 
 
@@ -93,7 +93,7 @@ def check_columns(nodes: dict[str, Any], columns: Sequence[str], task: str) -> N
         needed = needed_columns(target, node)
         if missing := [column for column in needed if column not in columns]:
             raise ValueError(
-                f"reward.{name} ({target.__name__}) needs the column{'s'[: len(needed) > 1]} {', '.join(needed)}, and the "
+                f"reward.{name} ({getattr(target, '__name__', type(target).__name__)}) needs the column{'s'[: len(needed) > 1]} {', '.join(needed)}, and the "
                 f"task ({task.rpartition('.')[2]}) gives {', '.join(columns)}; {_cure(columns, missing)}."
             )
 
