@@ -14,6 +14,7 @@ _WORDS = {
     Path: "a path",
     type(None): "null",
 }
+_PLAIN = (bool, int, float, str, Path, type(None), list, tuple, Sequence, Literal)
 
 
 def fits(value: Any, hint: Any) -> bool:
@@ -24,7 +25,7 @@ def fits(value: Any, hint: Any) -> bool:
         hint (`Any`): The annotation of a parameter.
     """
     if isinstance(value, dict) and "_target_" in value:
-        return hint not in (bool, int, float, str)
+        return any((get_origin(kind) or kind) not in _PLAIN and not is_choice(kind) for kind in kinds(hint))
     choices = _choices(hint)
     if choices is not None:
         return value in choices or (value is None and type(None) in get_args(hint))
@@ -96,6 +97,15 @@ def kinds(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if _is_union(hint) else (hint,)
 
 
+def is_choice(kind: Any) -> bool:
+    """Tell whether a type is an enumeration, of whose values one is chosen.
+
+    Args:
+        kind (`Any`): The type.
+    """
+    return isinstance(kind, type) and issubclass(kind, Enum)
+
+
 def _is_union(hint: Any) -> bool:
     return get_origin(hint) in (Union, types.UnionType)
 
@@ -108,6 +118,6 @@ def _choices(hint: Any) -> list[Any] | None:
         if get_origin(kind) is Literal:
             rest = [other for other in kinds(hint) if other is not kind and other is not type(None)]
             return None if rest else list(get_args(kind))
-        if isinstance(kind, type) and issubclass(kind, Enum):
+        if is_choice(kind):
             return [member.value for member in kind]
     return None

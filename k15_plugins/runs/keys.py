@@ -126,9 +126,7 @@ def _check_node(path: str, node: dict[str, Any]) -> None:
         hint = known[key].hint
         if hint is not inspect.Parameter.empty and not (hints.fits(value, hint) and _is_of_class(value, hint)):
             shown = value.get("_target_", value) if isinstance(value, dict) else value
-            raise ValueError(
-                f"{path}.{key} must be {hints.in_words(hint)}, got {shown!r:.100}{_default(known[key])}."
-            )
+            raise ValueError(f"{path}.{key} must be {hints.in_words(hint)}, got {shown!r:.100}{_default(known[key])}.")
 
 
 class Parameter(NamedTuple):

