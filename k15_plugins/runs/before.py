@@ -10,6 +10,13 @@ from k15_plugins.runs.build import build
 
 _OF_THE_RUN = (("output_dir", "hydra.run.dir"), ("seed", "seed"), ("resume_from_checkpoint", "resume"))
 
+_CURES = {
+    "generation_batch_size": "it is per_device_train_batch_size x updates_per_iteration (or steps_per_generation) x "
+    "gradient_accumulation_steps x processes, so change one of these or num_generations",
+    "bf16": "set bf16=false where there is no GPU",
+}
+"""For errors of TRL and transformers that name what follows from the fields of the config."""
+
 
 def check_before_stage(config: dict[str, Any], run_dir: Path) -> None:
     """Refuse a config whose parts cannot be built; no model is loaded.
@@ -31,6 +38,7 @@ def check_before_stage(config: dict[str, Any], run_dir: Path) -> None:
 
 def _check_arguments(path: str, node: dict[str, Any], seed: int, run_dir: Path) -> None:
     from transformers import TrainingArguments
+    from transformers.integrations import get_reporting_integration_callbacks
 
     from k15_plugins.runs.devices import set_up_devices
 
@@ -38,6 +46,10 @@ def _check_arguments(path: str, node: dict[str, Any], seed: int, run_dir: Path) 
         return
     set_up_devices()
     try:
-        build(node, output_dir=str(run_dir / folder.CHECKPOINTS), seed=seed)
-    except (ValueError, TypeError, ArithmeticError) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from error
+        args = build(node, output_dir=str(run_dir / folder.CHECKPOINTS), seed=seed)
+        for tracker in get_reporting_integration_callbacks(args.report_to):
+            tracker()
+    except (ValueError, TypeError, ArithmeticError, RuntimeError, ImportError) as error:
+        text = " ".join(str(error).split()).rstrip(".")
+        cure = next((cure for word, cure in _CURES.items() if word in text and word not in node), "correct it")
+        raise ValueError(f"{path}: {text}; {cure}." if ";" not in text else f"{path}: {text}.") from error

@@ -17,7 +17,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from k15_plugins.runs import closing, folder, keys, resume, rewards, values
+from k15_plugins.runs import closing, folder, keys, model_names, resume, rewards, values
 from k15_plugins.runs.labels import say, show_any_text
 from k15_plugins.runs.launch import Backend, hold_lifeline, start_job
 from k15_plugins.runs.megatron import MegatronBackend, check_stage
@@ -177,15 +177,22 @@ def prepare(composed: DictConfig) -> tuple[dict[str, Any], Backend]:
         ValueError: If a key is unknown or a value is out of range.
     """
     config: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    for name in ("resume", "metric"):
+        config.setdefault(name, None)
     keys.check_top_level(config)
     values.check_values(config)
     keys.check_nodes({"backend": config["backend"]})
     backend = get_object(config["backend"]["_target_"])(
         **{key: value for key, value in config["backend"].items() if key != "_target_"}
     )
+    if not isinstance(backend, Backend):
+        raise ValueError(
+            f"backend._target_ must be a Backend, got {config['backend']['_target_']}; take backend=accelerate, say."
+        )
     if isinstance(backend, MegatronBackend):
         check_stage(config)
     rewards.check_own_columns(config)
+    model_names.check_models(config)
     return config, backend
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import logging
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Any, NamedTuple, get_type_hints
@@ -37,7 +38,7 @@ def check_top_level(config: dict[str, Any]) -> None:
     for key in config:
         if key not in TOP_LEVEL:
             known = {name: child for name, child in config.items() if name in TOP_LEVEL}
-            raise ValueError(unknown_key(key, dotted(known)))
+            raise ValueError(unknown_key(key, [*TOP_LEVEL, *dotted(known)]))
 
 
 def check_nodes(config: dict[str, Any]) -> None:
@@ -103,6 +104,8 @@ def _check_node(path: str, node: dict[str, Any]) -> None:
     name = node["_target_"]
     if not isinstance(name, str) or not name:
         raise ValueError(f"{path}._target_ must be the dotted name of a class or function, got {name!r}; correct it.")
+    # Hydra also logs what it raises, over several lines.
+    logging.getLogger("hydra.utils").setLevel(logging.CRITICAL)
     try:
         target = get_object(name)
     except Exception as error:
@@ -115,6 +118,10 @@ def _check_node(path: str, node: dict[str, Any]) -> None:
             if key not in OF_HYDRA and key not in known:
                 raise ValueError(unknown_key(f"{path}.{key}", [f"{path}.{name}" for name in known]))
     given = _GIVEN.get(path, ())
+    if path == "stage" and not {"config", "run_dir"} <= known.keys():
+        raise ValueError(
+            f"stage._target_={name} must be a function of config and run_dir; leave it as the recipe has it."
+        )
     # The parameters of a reward function are its columns; those of a class make its object.
     if "_args_" not in node and (inspect.isclass(target) or not path.startswith("reward.")):
         for key, parameter in known.items():

@@ -118,8 +118,11 @@ def _begin(
     set_seed(config["seed"])
     problems, _ = build_problems(config)
     check_train(config, problems)
-    model, tokenizer = build_model(config["model"])
     if samples is not None:
-        return model, tokenizer, problems, read_samples(Path(samples))
+        if not Path(samples).is_dir():
+            raise ValueError(f"stage.samples={samples} does not exist; give the folder samples/ of a run, or null.")
+        sampled = read_samples(Path(samples))
+        return *build_model(config["model"]), problems, sampled
+    model, tokenizer = build_model(config["model"])
     sampled = collect(config, run_dir, run_dir / SAMPLES, model, tokenizer, problems.train, num_samples, batch_size)
     return model, tokenizer, problems, sampled

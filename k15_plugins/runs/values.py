@@ -16,6 +16,13 @@ NEEDED = {
     "k15_plugins.runs.measure.select_checkpoint": _MEASURING,
 }
 """The groups that a stage of this package cannot do without."""
+NODES = {
+    "k15_plugins.runs.stages.reinforce": ("trainer",),
+    "k15_plugins.runs.stages.warm_start": ("stage.train", "stage.train.sft"),
+    "k15_plugins.runs.long2short.rejection": ("stage.sft",),
+    "k15_plugins.runs.long2short.dpo": ("stage.args", "stage.pairs"),
+}
+"""What else of it says by a `_target_` what it is."""
 
 
 def _whole(least: int) -> tuple[Callable[[Any], bool], str]:
@@ -71,7 +78,9 @@ RANGES = {
     "vllm_server_timeout": _ABOVE_0,
 }
 """Of training arguments: what each may be, and that in words. Their classes refuse some of the rest themselves."""
-_COUNTS = ("num_samples", "batch_size", "size", "traces", "max_new_tokens", "evaluation_batch_size")
+_OF_STAGES = dict.fromkeys(
+    ("num_samples", "batch_size", "size", "traces", "max_new_tokens", "evaluation_batch_size"), _whole(1)
+) | dict.fromkeys(("p_wrong", "p_check", "clean_share", "accuracy_loss"), _SHARE)
 
 
 def check_values(config: dict[str, Any]) -> None:
@@ -83,11 +92,13 @@ def check_values(config: dict[str, Any]) -> None:
     Raises:
         ValueError: Naming the key, its value and what it may be.
     """
-    seed, metric = config.get("seed"), config.get("metric")
+    seed, metric, resume = config.get("seed"), config.get("metric"), config.get("resume")
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0 or seed >= 2**32:
         raise ValueError(f"seed={seed!r} is not a seed; give a whole number from 0 to {2**32 - 1}.")
     if metric is not None and (not isinstance(metric, str) or not metric):
         raise ValueError(f"metric must be the name of a figure or null, got {metric!r}; take eval_k15/accuracy, say.")
+    if resume is not None and not isinstance(resume, str):
+        raise ValueError(f"resume must be the folder of a run, got {resume!r:.100}; give one that a run printed.")
     for name in GROUPS:
         _check_group(name, config.get(name), optional=name not in ("stage", "backend"))
     _check_rewards(config.get("reward"))
@@ -95,6 +106,15 @@ def check_values(config: dict[str, Any]) -> None:
         if not config.get(name):
             stage = config["stage"]["_target_"].rpartition(".")[2]
             raise ValueError(f"{name} must not be empty, for the stage {stage} needs it; choose one by {name}=....")
+    for path in NODES.get(config["stage"]["_target_"], ()):
+        node: Any = config
+        for key in path.split("."):
+            node = node.get(key) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or "_target_" not in node:
+            choose = (
+                "take trainer=mirror_descent or trainer=grpo" if path == "trainer" else "leave it as the recipe has it"
+            )
+            raise ValueError(f"{path}._target_ must name a class or function, and is missing; {choose}.")
     for path, value in _leaves(config):
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{path} must be a finite number, got {value}; take another, or leave it out.")
@@ -144,13 +164,12 @@ def _check_ranges(config: dict[str, Any]) -> None:
         for key, value in node.items():
             good, words = RANGES.get(key, (None, ""))
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            if good is not None and number and not good(value):
+            if (good is not None and number and not good(value)) or (key == "num_generations" and value is None):
                 raise ValueError(f"{path}.{key} must be {words}, got {value}; take such a number, or leave it out.")
     for path, value in _leaves(config["stage"], "stage"):
-        if path.rpartition(".")[2] in _COUNTS and isinstance(value, int | float) and value < 1:
-            raise ValueError(
-                f"{path} must be a whole number from 1, got {value}; take such a number, or leave it out."
-            )
+        good, words = _OF_STAGES.get(path.rpartition(".")[2], (None, ""))
+        if good is not None and isinstance(value, int | float) and not good(value):
+            raise ValueError(f"{path} must be {words}, got {value}; take such a number, or leave it out.")
 
 
 def nodes_of_arguments(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:

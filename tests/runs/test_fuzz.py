@@ -6,23 +6,41 @@ import random
 import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from test_conf import NEEDED, compose
+from test_conf import compose
 from transformers import PreTrainedModel
 
 from k15_plugins.runs.before import check_before_stage
 from k15_plugins.runs.cli import prepare, sentence
+from k15_plugins.runs.models import TINY
 from k15_plugins.runs.stages import build_parts, build_problems
 
 SMALL = ["task.train_size=40", "task.held_out_size=8"]
 RECIPES = {
     "kimi_rl": SMALL,
     "grpo": [*SMALL, "sampler=curriculum"],
-    "long2short_rl": [*SMALL, *NEEDED["long2short_rl"], "model=hub", "+model.lora._target_=peft.LoraConfig"],
-    "long2short_rejection": [*SMALL, *NEEDED["long2short_rejection"]],
-    "long2short_dpo": [*SMALL, *NEEDED["long2short_dpo"]],
+    "long2short_rl": [*SMALL, f"model.name={TINY}", "+model.lora._target_=peft.LoraConfig"],
+    "long2short_rejection": [*SMALL, f"model.name={TINY}"],
+    "long2short_dpo": [*SMALL, f"model.name={TINY}"],
     "warm_start": SMALL,
 }
-WRONG = [-1, 0, 0.5, 3, 1e30, float("nan"), float("inf"), "", "abc", "nowhere.at_all", "math.pi", True, None, [], [1], {}]
+WRONG = [
+    -1,
+    0,
+    0.5,
+    3,
+    1e30,
+    float("nan"),
+    float("inf"),
+    "",
+    "abc",
+    "nowhere.at_all",
+    "math.pi",
+    True,
+    None,
+    [],
+    [1],
+    {},
+]
 WRONG += [{"a": 1}, {"_target_": "k15_plugins.rewards.MathReward"}]
 
 
