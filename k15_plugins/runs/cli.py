@@ -51,6 +51,7 @@ def main() -> None:
         refuse(str(error))
     sys.argv[1:] = name_sweep_over_recipes(options_first(sys.argv[1:]))
     refuse_without_recipe(sys.argv[1:])
+    refuse_empty_groups(sys.argv[1:])
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Hydra then lets its exceptions through instead of printing them, and they are told here in a sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -96,6 +97,20 @@ def refuse_without_recipe(argv: list[str]) -> None:
     if not any(word.startswith(("+recipe=", "recipe=")) or word.split("=")[0] in _QUESTIONS for word in argv):
         recipes = sorted(path.stem for path in (Path(__file__).parents[1] / "conf" / "recipe").glob("*.yaml"))
         refuse(f"no recipe given; add one of {', '.join(f'+recipe={name}' for name in recipes)}.")
+
+
+def refuse_empty_groups(argv: list[str]) -> None:
+    """Refuse a group that is set to nothing, of which Hydra would not say the name.
+
+    Args:
+        argv (`list[str]`): Arguments, without the program.
+    """
+    for word in argv:
+        group, _, option = word.lstrip("+").partition("=")
+        if group in values.GROUP_NAMES and option in ("", "null"):
+            refuse(
+                f"{group} must be one of its options, got {option or 'nothing'}; take {group}=..., or leave it out."
+            )
 
 
 def refuse(message: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra.utils import get_object
 
+from k15_plugins.runs import keys
 from k15_plugins.runs.build import build
 
 CONF = Path(__file__).parents[1] / "conf" / "reward"
@@ -69,11 +70,12 @@ def check_own_columns(config: dict[str, Any]) -> None:
         config (`dict[str, Any]`): The resolved config.
 
     Raises:
-        ValueError: See `check_columns`.
+        ValueError: See `keys.check_nodes` and `check_columns`.
     """
     columns = COLUMNS.get((config.get("task") or {}).get("_target_", ""))
     if columns is not None:
         own = {name: node for name, node in (config.get("reward") or {}).items() if node["_target_"].startswith(_OWN)}
+        keys.check_nodes({"reward": own})
         check_columns(own, columns, config["task"]["_target_"])
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 GROUPS = ("stage", "model", "task", "sampler", "trainer", "backend")
+GROUP_NAMES = ("recipe", "model", "task", "sampler", "reward", "trainer", "backend", "generation")
+"""What is chosen by an option on the command line."""
 _ALL = ("model", "task", "sampler", "reward", "trainer")
 _MEASURING = ("model", "task", "reward", "trainer")
 NEEDED = {
