@@ -17,7 +17,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from k15_plugins.runs import closing, folder, keys, resume
+from k15_plugins.runs import closing, folder, keys, model_names, resume, rewards, values
 from k15_plugins.runs.labels import say, show_any_text
 from k15_plugins.runs.launch import Backend, hold_lifeline, start_job
 from k15_plugins.runs.megatron import MegatronBackend, check_stage
@@ -51,6 +51,7 @@ def main() -> None:
         refuse(str(error))
     sys.argv[1:] = name_sweep_over_recipes(options_first(sys.argv[1:]))
     refuse_without_recipe(sys.argv[1:])
+    refuse_empty_groups(sys.argv[1:])
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Hydra then lets its exceptions through instead of printing them, and they are told here in a sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
@@ -96,6 +97,20 @@ def refuse_without_recipe(argv: list[str]) -> None:
     if not any(word.startswith(("+recipe=", "recipe=")) or word.split("=")[0] in _QUESTIONS for word in argv):
         recipes = sorted(path.stem for path in (Path(__file__).parents[1] / "conf" / "recipe").glob("*.yaml"))
         refuse(f"no recipe given; add one of {', '.join(f'+recipe={name}' for name in recipes)}.")
+
+
+def refuse_empty_groups(argv: list[str]) -> None:
+    """Refuse a group that is set to nothing, of which Hydra would not say the name.
+
+    Args:
+        argv (`list[str]`): Arguments, without the program.
+    """
+    for word in argv:
+        group, _, option = word.lstrip("+").partition("=")
+        if group in values.GROUP_NAMES and option in ("", "null"):
+            refuse(
+                f"{group} must be one of its options, got {option or 'nothing'}; take {group}=..., or leave it out."
+            )
 
 
 def refuse(message: str) -> None:
@@ -177,15 +192,22 @@ def prepare(composed: DictConfig) -> tuple[dict[str, Any], Backend]:
         ValueError: If a key is unknown or a value is out of range.
     """
     config: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    for name in ("resume", "metric"):
+        config.setdefault(name, None)
     keys.check_top_level(config)
-    keys.check_nodes({"reward": {}, "backend": config["backend"]})
-    if not isinstance(config["seed"], int) or config["seed"] < 0:
-        raise ValueError(f"seed={config['seed']} is not a seed; give a whole number, 0 or more.")
+    values.check_values(config)
+    keys.check_nodes({"backend": config["backend"]})
     backend = get_object(config["backend"]["_target_"])(
         **{key: value for key, value in config["backend"].items() if key != "_target_"}
     )
+    if not isinstance(backend, Backend):
+        raise ValueError(
+            f"backend._target_ must be a Backend, got {config['backend']['_target_']}; take backend=accelerate, say."
+        )
     if isinstance(backend, MegatronBackend):
         check_stage(config)
+    rewards.check_own_columns(config)
+    model_names.check_models(config)
     return config, backend
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from hydra.errors import InstantiationException
 from hydra.utils import get_object
 
-from k15_plugins.runs import folder, keys
+from k15_plugins.runs import folder
+from k15_plugins.runs.before import check_before_stage
 from k15_plugins.runs.labels import say, show_any_text
 from k15_plugins.runs.launch import hold_lifeline, is_first_rank
 from k15_plugins.runs.quiet import quiet
@@ -53,7 +54,7 @@ def _run(run_dir: Path) -> int:
     if is_first_rank():
         say("loading torch and TRL")
     try:
-        keys.check_nodes(config)
+        check_before_stage(config, run_dir)
     except ValueError as error:
         return _fail(run_dir, str(error), REFUSED)
     try:
@@ -63,7 +64,7 @@ def _run(run_dir: Path) -> int:
         (run_dir / folder.TRACEBACK).write_text(traceback.format_exc())
         # Hydra wraps what the class or function of a nested node raises.
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
-        if isinstance(cause, ValueError | ImportError | TrainingStopped):
+        if isinstance(cause, ValueError | ImportError | OSError | TrainingStopped):
             return _fail(run_dir, " ".join(str(cause).split()), FAILED)
         folder.finish(run_dir, "failed", f"{type(error).__name__}: {error}")
         raise

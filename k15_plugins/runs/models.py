@@ -2,10 +2,13 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from k15_plugins.extras import cure, optional_import
@@ -68,6 +71,7 @@ def smollm2(lora: Any = None) -> Loaded:
     Raises:
         ValueError: If a package is missing.
     """
+    _check_lora(lora)
     source = _smollm2_folder()
     tokenizer = _smollm2_tokenizer(source)
     read = AutoModelForCausalLM.from_pretrained(source, gguf_file=_SMOLLM2, dtype="float32")
@@ -93,28 +97,33 @@ def _smollm2_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     return AutoTokenizer.from_pretrained(folder, gguf_file=_SMOLLM2, padding_side="left")
 
 
-def hub(name: str, dtype: str = "float32", lora: Any = None) -> Loaded:
+def hub(name: str, dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32", lora: Any = None) -> Loaded:
     """Load any causal language model of transformers; adapters of peft in a folder are loaded to be trained further.
 
     Args:
         name (`str`): Name on the Hub, or path of a folder.
-        dtype (`str`): Type of the weights, such as `bfloat16`.
+        dtype (`str`): Type of the weights: `float32`, `bfloat16`, `float16` or `auto`, that of the files.
         lora (`peft.LoraConfig`, *optional*): Train adapters only.
 
     Raises:
-        ValueError: If the folder holds an adapter and `lora` asks for another, or it does not say of which model.
+        ValueError: If the model cannot be loaded, the folder holds an adapter and `lora` asks for another, or it does
+            not say of which model.
     """
+    _check_lora(lora)
     if (Path(name) / "adapter_config.json").exists():
         return _adapter(name, dtype, lora)
-    model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
-    return _with_adapters(model, lora), _hub_tokenizer(name)
+    tokenizer = _hub_tokenizer(name)
+    with _told(name):
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+    return _with_adapters(model, lora), tokenizer
 
 
 def _hub_tokenizer(name: str) -> PreTrainedTokenizerBase:
     """Load the tokenizer of a model, or of the base of an adapter that has none of its own."""
     if (Path(name) / "adapter_config.json").exists() and not (Path(name) / "tokenizer_config.json").exists():
         name = _base_of(name)
-    return AutoTokenizer.from_pretrained(name, padding_side="left")
+    with _told(name):
+        return AutoTokenizer.from_pretrained(name, padding_side="left")
 
 
 def _base_of(adapter: str) -> str:
@@ -128,6 +137,26 @@ def _base_of(adapter: str) -> str:
             "base_model_name_or_path."
         )
     return base
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Tell in a sentence what transformers tells in a page."""
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ValueError(
+            f"model.name={name} must be a causal language model of transformers, and cannot be loaded ({first}); give "
+            "the folder of a whole one, or its name on the Hub."
+        ) from error
+
+
+def _check_lora(lora: Any) -> None:
+    if lora is not None and not hasattr(lora, "peft_type"):
+        raise ValueError(
+            f"model.lora must be a peft.LoraConfig or null, got {lora!r:.100}; take model=smollm2_lora, say."
+        )
 
 
 def _adapter(name: str, dtype: str, lora: Any) -> Any:

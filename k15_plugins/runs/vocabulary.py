@@ -17,12 +17,18 @@ def build_model(node: dict[str, Any], *problems: Dataset) -> models.Loaded:
         *problems (`Dataset`): What the model is to answer.
 
     Raises:
-        ValueError: As `check_vocabulary`.
+        ValueError: As `check_vocabulary`, or if the node's function returns something else.
     """
     first = models.tokenizer_of(node)
     if first is not None:
         check_vocabulary(first, *problems)
-    model, tokenizer = build(node)
+    loaded = build(node)
+    if not isinstance(loaded, tuple) or len(loaded) != 2:
+        raise ValueError(
+            f"model._target_={node['_target_']} must return a model and its tokenizer, got a {type(loaded).__name__}; "
+            "let it return both."
+        )
+    model, tokenizer = loaded
     if first is None:
         check_vocabulary(tokenizer, *problems)
     return model, tokenizer

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 import k15_plugins.runs.cli  # noqa: F401 - registers the resolver
 from k15_plugins import MirrorDescentConfig
-from k15_plugins.runs import keys
+from k15_plugins.runs import keys, rewards, values
 
 CONF = Path(keys.__file__).parents[1] / "conf"
 RECIPES = sorted(path.stem for path in (CONF / "recipe").glob("*.yaml"))
@@ -31,8 +31,8 @@ NEEDED = {
     "kimi_rl_30b_a3b_8gpu": ["task.path=problems.jsonl", SEVERAL[1]],
     "kimi_rl_30b_a3b_64gpu": ["task.path=problems.jsonl", *SEVERAL],
     "model=hub": ["model.name=some/model"],
-    "task=jsonl": ["task.path=problems.jsonl"],
-    "task=benchmark": ["task.name=math_500"],
+    "task=jsonl": ["task.path=problems.jsonl", "reward=exact_match"],
+    "task=benchmark": ["task.name=math_500", "reward=math"],
 }
 BESIDE = {"trainer=grpo": "grpo", "trainer=no_training": "long2short_rejection"}
 
@@ -47,6 +47,8 @@ def compose(*overrides: str) -> dict:
 
 def check(config: dict) -> None:
     keys.check_top_level(config)
+    values.check_values(config)
+    rewards.check_own_columns(config)
     keys.check_nodes(config)
     args = config.get("trainer", {}).get("args", {})
     if args.get("_target_") == "k15_plugins.trainers.config.MirrorDescentConfig":
@@ -113,10 +115,16 @@ def test_an_unknown_key_is_refused_with_the_nearest_name(override, nearest):
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("trainer.args.tau=abc", "trainer.args.tau='abc' is not a number; the default is 0.4"),
-        ("+trainer.args.weight_decay=none", "trainer.args.weight_decay='none' is not a number"),
-        ("task.seed=x", "task.seed='x' is not a number"),
-        ("trainer.args.disable_dropout=maybe", "trainer.args.disable_dropout='maybe' is not true or false"),
+        ("trainer.args.tau=abc", "trainer.args.tau must be a number, got 'abc'; the default is 0.4"),
+        (
+            "+trainer.args.weight_decay=none",
+            "trainer.args.weight_decay must be a number, got 'none'; the default is 0.0",
+        ),
+        ("task.seed=x", "task.seed must be a whole number, got 'x'; the default is 0"),
+        (
+            "trainer.args.disable_dropout=maybe",
+            "trainer.args.disable_dropout must be true or false, got 'maybe'; the default is True",
+        ),
     ],
 )
 def test_a_number_must_be_a_number(override, sentence):
@@ -126,7 +134,7 @@ def test_a_number_must_be_a_number(override, sentence):
 
 def test_a_reward_must_say_what_it_is():
     with pytest.raises(ValueError, match=r"reward\.other has no _target_"):
-        keys.check_nodes(compose("+recipe=kimi_rl", "+reward.other.weight=1"))
+        check(compose("+recipe=kimi_rl", "+reward.other.weight=1"))
 
 
 def test_a_target_must_exist():
