@@ -1,9 +1,11 @@
 """The command line: Hydra composes a config once, and the job is started on it as its own process."""
 
+import itertools
 import math
 import os
 import re
 import sys
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -31,13 +33,27 @@ _QUESTIONS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--inf
 
 
 def _folder(resume: str | None, new: str) -> str:
-    """A resumed run, or sweep, goes on in its own folder."""
-    if resume is not None and not Path(resume).is_dir():
-        raise ValueError(f"resume={resume} does not exist; give the folder that a run printed.")
-    return new if resume is None else resume
+    """A resumed run, or sweep, goes on in its own folder; two of the same second get one each."""
+    if resume is not None:
+        if not Path(resume).is_dir():
+            raise ValueError(f"resume={resume} does not exist; give the folder that a run printed.")
+        return resume
+    if _is_question(sys.argv[1:]):
+        return new
+    for number in itertools.count():
+        place = Path(f"{new}-{number}" if number else new)
+        try:
+            place.mkdir(parents=True)
+        except OSError:
+            if place.is_dir():
+                continue
+            # Hydra, which makes the folder next, meets the same error and tells it.
+        return str(place)
+    raise AssertionError
 
 
-OmegaConf.register_new_resolver("k15_folder", _folder, replace=True)
+# It makes the folder, so it is asked once.
+OmegaConf.register_new_resolver("k15_folder", _folder, replace=True, use_cache=True)
 
 
 def main() -> None:
@@ -57,6 +73,14 @@ def main() -> None:
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         compose_and_run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if wants_traceback:
+            raise
+        refuse(folder.why_not_written(error))
     except (HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
             raise
@@ -94,9 +118,13 @@ def refuse_without_recipe(argv: list[str]) -> None:
     Args:
         argv (`list[str]`): Arguments, without the program.
     """
-    if not any(word.startswith(("+recipe=", "recipe=")) or word.split("=")[0] in _QUESTIONS for word in argv):
+    if not _is_question(argv) and not any(word.startswith(("+recipe=", "recipe=")) for word in argv):
         recipes = sorted(path.stem for path in (Path(__file__).parents[1] / "conf" / "recipe").glob("*.yaml"))
         refuse(f"no recipe given; add one of {', '.join(f'+recipe={name}' for name in recipes)}.")
+
+
+def _is_question(argv: list[str]) -> bool:
+    return any(word.split("=")[0] in _QUESTIONS for word in argv)
 
 
 def refuse_empty_groups(argv: list[str]) -> None:
@@ -154,9 +182,10 @@ def compose_and_run(composed: DictConfig) -> float:
         raise
     finally:
         os.close(held)
-    folder.finish(run_dir, "failed", f"the job ended with exit code {code}" + (" (killed)" if code < 0 else ""))
+    with suppress(OSError):  # of a full disk, which the job has told
+        folder.finish(run_dir, "failed", f"the job ended with exit code {code}" + (" (killed)" if code < 0 else ""))
     status = folder.read_status(run_dir)
-    if status["error"]:
+    if status.get("error"):
         say(status["error"], label, error=True)
     if status["state"] != "finished" and not sweeping:
         if alone and resume.reached(run_dir) is not None:
