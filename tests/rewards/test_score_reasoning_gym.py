@@ -94,7 +94,7 @@ def test_no_task_runs_an_answer_or_lets_it_change_a_later_verdict(scorer, proble
     canary = tmp_path / "ran"
     attacks = payloads(f"open({str(canary)!r}, 'w'); {TAKE_OVER}", str(canary))
     for name, row in problems.items():
-        honest = [row["answer"].strip(), "1 + 1", "no such thing"]
+        honest = [row["answer"].strip(), "no such thing"]
         before = _verdicts(scorer, honest, row)
         right = " ".join(row["answer"].split())  # some scorers look for it first; gsm_symbolic asks for no more
         hostile = attacks if name in READ_BY_SYMPY + READ_BY_PYTHON else attacks[::2]
@@ -107,8 +107,9 @@ def test_no_task_runs_an_answer_or_lets_it_change_a_later_verdict(scorer, proble
 @pytest.mark.parametrize("name", READ_BY_SYMPY)
 def test_right_answers_and_their_variants_keep_the_verdicts_of_the_scorer(name, scorer):
     wrong = []
+    size = 1 if name == "intermediate_integration" else 3  # seconds a problem
     for settings in _settings(name):
-        dataset = create_dataset(name, size=4, seed=11, **settings)
+        dataset = create_dataset(name, size=size, seed=11, **settings)
         for entry in dataset:
             answer = entry["answer"]
             variants = [

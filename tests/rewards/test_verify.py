@@ -131,14 +131,10 @@ def test_a_process_killed_between_batches_is_started_again(verifier):
 
 
 def test_a_process_that_stops_answering_between_batches_shifts_no_verdict(quick_verifier):
-    for wanted in ([1.0, 0.0, 1.0], [0.0, 1.0, 1.0]):
-        (pid,) = quick_verifier([("parent",)]).scores
-        os.kill(int(pid), signal.SIGSTOP)
-        Timer(4, _continue, [int(pid)]).start()
-        assert quick_verifier([("pass", n) if score else ("fail", n) for n, score in enumerate(wanted)]) == (
-            wanted,
-            {},
-        )
+    (pid,) = quick_verifier([("parent",)]).scores
+    os.kill(int(pid), signal.SIGSTOP)
+    Timer(4, _continue, [int(pid)]).start()
+    assert quick_verifier([("pass",), ("fail",), ("pass", 2)]) == ([1.0, 0.0, 1.0], {})
 
 
 def test_a_batch_that_a_stopped_process_does_not_read_is_sent_to_a_new_one(quick_verifier):
