@@ -5,6 +5,7 @@ or says two different things, is refused here before it is asked.
 """
 
 import re
+from functools import lru_cache
 
 from latex2sympy2_extended import is_expr_of_only_symbols
 from math_verify import LatexExtractionConfig, parse, verify
@@ -189,3 +190,13 @@ def _has_equal_sides(text: str, right: str) -> bool:
 
 for _text in (r"-\frac{1}{2}", r"(x+1)^2", r"2\sqrt{3}\pi", r"\{1, 2\}", r"[1, \infty)", r"x = 3 \text{ cm}"):
     _equal(_read(_text), _read(_text))  # the grammar is slow at the first of each kind; a fork of the process is not
+
+
+@lru_cache(maxsize=4096)
+def prepare(gold: str, *_: object) -> None:
+    """Fill the caches of the libraries in the verifier's process, before it forks for an answer.
+
+    Args:
+        gold (`str`): The right answer, plain or LaTeX.
+    """
+    score(gold, gold)

@@ -23,7 +23,7 @@ def check_before(given: dict[str, Any], sampler: Any = None, final_reward: str |
     """Check the arguments of a trainer.
 
     Args:
-        given: arguments of `GRPOTrainer`, by name.
+        given: arguments of `GRPOTrainer`, by name; those that are not known yet are left out.
         sampler: draws the problems, or None.
         final_reward: name of the reward function that tells right from wrong, or None for the first.
 
@@ -41,7 +41,8 @@ def check_before(given: dict[str, Any], sampler: Any = None, final_reward: str |
         _check_data(data, name)
         check_chat_template(data, name, given.get("processing_class"))
     _check_reward_funcs(given, has_environment, final_reward)
-    _check_model(given)
+    if "model" in given:
+        _check_model(given)
     if args is not None:
         check_output_dir(args.output_dir)
         check_values(args, [each.name for each in fields(args)])

@@ -142,6 +142,6 @@ def test_a_server_of_several_engines_is_refused(tmp_path, model):
     port = free_port()
     with (
         server(model, port, tmp_path / "server.log", "--data-parallel-size", "2"),
-        pytest.raises(ValueError, match="must be one engine, got --data-parallel-size 2: its engines share one seed"),
+        pytest.raises(ValueError, match="must be one engine, got --data-parallel-size 2: its engines share a seed"),
     ):
         build(tmp_path / "run", model, port)
