@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +10,7 @@ JOB = Path(__file__).with_name("serve_two_processes.py")
 
 
 def test_each_process_is_given_its_own_segments_though_their_shares_differ(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", str(port)]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     env = os.environ | {"PYTHONPATH": str(JOB.parents[2]), "OMP_NUM_THREADS": "1"}
     subprocess.run([*launcher, str(JOB), str(tmp_path)], env=env, check=True, timeout=120)
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))

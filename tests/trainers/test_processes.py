@@ -25,7 +25,7 @@ SAME = [
 
 def run(folder, processes, wrapper, *checkpoint, job=JOB):
     folder.mkdir()
-    launcher = [sys.executable, "-u"]
+    launcher = [sys.executable]
     if processes > 1:
         launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     paths = os.pathsep.join([str(JOB.parents[1]), str(JOB.parents[2])])
