@@ -77,14 +77,14 @@ def main() -> None:
     except BrokenPipeError:
         # Whoever read the output has seen enough, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        if wants_traceback:
-            raise
-        refuse(folder.why_not_written(error))
     except (HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
             raise
         refuse(sentence(error))
+    except OSError as error:  # after Hydra's, some of which are OSErrors too
+        if wants_traceback:
+            raise
+        refuse(folder.why_not_written(error))
     except KeyboardInterrupt:
         if SweepSummary.folder is not None:
             say(f"interrupted; what is finished is kept; go on by\n{resume.command(SweepSummary.folder)}")
@@ -160,6 +160,7 @@ def compose_and_run(composed: DictConfig) -> float:
     label = job_label(HydraConfig.get())
     try:
         config, backend = prepare(composed)
+        model_names.check_models(config)
         if sweeping and config["resume"] is not None and folder.is_finished(run_dir, config):
             say(f"{resume.shown(run_dir)} is finished", label)
             return metric(config["metric"], folder.read_status(run_dir))
@@ -209,7 +210,7 @@ def job_label(hydra_config: Any) -> str:
 
 
 def prepare(composed: DictConfig) -> tuple[dict[str, Any], Backend]:
-    """Resolve and check a config as far as that is quick.
+    """Resolve and check a config as far as that is quick and needs no model.
 
     Args:
         composed (`DictConfig`): What Hydra composed.
@@ -236,7 +237,6 @@ def prepare(composed: DictConfig) -> tuple[dict[str, Any], Backend]:
     if isinstance(backend, MegatronBackend):
         check_stage(config)
     rewards.check_own_columns(config)
-    model_names.check_models(config)
     return config, backend
 
 

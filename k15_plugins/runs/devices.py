@@ -6,6 +6,7 @@ The correction was written for accelerate 1.15; where there is an accelerator, n
 
 import functools
 import os
+import time
 from typing import Any
 
 import accelerate
@@ -37,6 +38,9 @@ def set_up_devices() -> None:
 def leave_processes() -> None:
     """Leave the group of processes, if there is one; threads of gloo that live until the very end may abort a rank."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        # A thread of gloo that still lets go of a tensor needs Python's lock, which this one holds when it waits for
+        # the end of that thread: on a busy machine both would wait for ever.
+        time.sleep(1.0)
         torch.distributed.destroy_process_group()
 
 

@@ -102,7 +102,9 @@ def check_values(config: dict[str, Any]) -> None:
     if resume is not None and not isinstance(resume, str):
         raise ValueError(f"resume must be the folder of a run, got {resume!r:.100}; give one that a run printed.")
     for name in GROUPS:
-        _check_group(name, config.get(name), optional=name not in ("stage", "backend"))
+        # A stage of somebody else's may keep anything under trainer.
+        if name != "trainer" or config["stage"]["_target_"] in NEEDED:
+            _check_group(name, config.get(name), optional=name not in ("stage", "backend"))
     _check_rewards(config.get("reward"))
     for name in NEEDED.get(config["stage"]["_target_"], ()):
         if not config.get(name):

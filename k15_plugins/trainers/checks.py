@@ -41,13 +41,13 @@ def check_before(given: dict[str, Any], sampler: Any = None, final_reward: str |
         _check_data(data, name)
         check_chat_template(data, name, given.get("processing_class"))
     _check_reward_funcs(given, has_environment, final_reward)
-    if "model" in given:
-        _check_model(given)
     if args is not None:
         check_output_dir(args.output_dir)
         check_values(args, [each.name for each in fields(args)])
         if isinstance(train, Dataset):
             check_loading(args)
+    if "model" in given:
+        _check_model(given)
 
 
 def check_sampler(sampler: Any, data: Dataset | IterableDataset, args: Any) -> None:

@@ -156,7 +156,7 @@ def test_cfg_shows_everything(k15):
         (["+recipe=kimi_rl", "+backend.proceses=2"], "unknown key backend.proceses: did you mean backend.processes?"),
         (["+recipe=kimi_rl", "backend.processes=0"], "k15: backend.processes=0 is not a number of processes; take 1"),
         (["+recipe=kimi_rl", "model=hub"], "k15: model.name has no value; give it one by model.name=..."),
-        (["+recipe=kimi_rl", "seed=x"], "k15: seed=x is not a seed; give a whole number, 0 or more."),
+        (["+recipe=kimi_rl", "seed=x"], "k15: seed='x' is not a seed; give a whole number from 0 to 4294967295."),
         (
             ["+recipe=kimi_rl", "resume=nowhere"],
             "k15: resume=nowhere does not exist; give the folder",

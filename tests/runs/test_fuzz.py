@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from k15_plugins.runs.before import check_before_stage
 from k15_plugins.runs.cli import prepare, sentence
+from k15_plugins.runs.model_names import check_models
 from k15_plugins.runs.models import TINY
 from k15_plugins.runs.stages import build_parts, build_problems
 
@@ -74,6 +75,7 @@ def refusal(config: dict, run_dir) -> str | None:
     """Check a config as the command and its job do before a model is loaded."""
     try:
         checked, _ = prepare(OmegaConf.create(config))
+        check_models(checked)
         check_before_stage(checked, run_dir)
         if checked["stage"]["_target_"].endswith("reinforce"):
             build_parts(checked, run_dir)

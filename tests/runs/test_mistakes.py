@@ -10,6 +10,7 @@ from test_fuzz import refusal
 
 from k15_plugins.runs import models
 from k15_plugins.runs.cli import prepare
+from k15_plugins.runs.model_names import check_models
 
 KIMI = "+recipe=kimi_rl"
 SMALL = ["task.train_size=40", "task.held_out_size=8"]
@@ -169,7 +170,7 @@ def test_a_mistake_is_told_at_once(mistake, told):
     small = [] if "task" in mistake else SMALL
     config = compose(KIMI, *small, *words_of(mistake))
     with pytest.raises(ValueError, match=told) as error:
-        prepare(OmegaConf.create(config))
+        check_models(prepare(OmegaConf.create(config))[0])
     assert len(str(error.value).splitlines()) == 1
 
 
