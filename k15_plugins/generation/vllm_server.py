@@ -13,6 +13,7 @@ from datasets import Dataset
 
 from k15_plugins.generation.segments import Segment, SegmentRequest, contexts
 from k15_plugins.rollouts.repetition import first_repetition
+from k15_plugins.tasks.problems import prompts_of
 
 _CHECK_SECONDS = 2.0
 
@@ -60,7 +61,7 @@ def _fault_of_lengths(trainer: Any, url: str, context_tokens: int) -> str | None
     for data in (trainer.train_dataset, *evaluated.values()):
         # Images take as many tokens as the server makes of them.
         if isinstance(data, Dataset) and not trainer._is_vlm:
-            for batch in data.select_columns("prompt").iter(batch_size=1000):
+            for batch in prompts_of(data).iter(batch_size=1000):
                 longest = max(longest, *(len(ids) for ids in trainer._tokenize_prompts(batch["prompt"])[0]))
     if longest + most <= context_tokens:
         return None

@@ -6,6 +6,8 @@ from typing import Any
 from datasets import Dataset
 from trl.data_utils import is_conversational, maybe_apply_chat_template
 
+from k15_plugins.tasks.problems import prompts_of
+
 SAMPLE_PROMPTS = 256
 MOST_UNKNOWN = 0.01
 
@@ -26,8 +28,8 @@ def unreadable_prompts(data: Any, tokenizer: Any) -> str | None:
         return None
     if is_conversational({"prompt": data[0]["prompt"]}) and tokenizer.chat_template is None:
         return None
-    rows = data.select_columns("prompt").select(range(0, len(data), -(-len(data) // SAMPLE_PROMPTS)))
-    texts = [maybe_apply_chat_template(row, tokenizer)["prompt"] for row in rows]
+    rows = prompts_of(data).select(range(0, len(data), -(-len(data) // SAMPLE_PROMPTS)))
+    texts = [maybe_apply_chat_template({"prompt": row["prompt"]}, tokenizer)["prompt"] for row in rows]
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
     # Where it is the end-of-sequence token too, a chat template writes it on purpose.
     pairs = list(zip(ids, texts, strict=True))
