@@ -22,37 +22,53 @@ class ServerLost(RuntimeError):
     """The vLLM server has died or stopped answering; nothing that was generated before is lost."""
 
 
-def check_server(trainer: Any) -> None:
-    """Refuse a vLLM server on which the training would go wrong sooner or later.
+def check_engines(args: Any) -> None:
+    """Refuse a vLLM server of several engines, which would write copies of each other; waits for it as TRL does.
+
+    To be called before the trainer is built: TRL then connects to each engine.
+
+    Args:
+        args: a `GRPOConfig` with `vllm_mode="server"`.
+
+    Raises:
+        ValueError: if the server has several engines.
+    """
+    url = args.vllm_server_base_url or f"http://{args.vllm_server_host}:{args.vllm_server_port}"
+    end = time.monotonic() + args.vllm_server_timeout
+    while time.monotonic() < end:
+        try:
+            answer = requests.get(f"{url}/server_info", params={"config_format": "json"}, timeout=_CHECK_SECONDS)
+        except requests.RequestException:
+            time.sleep(0.5)
+            continue
+        # TRL tells of a server that does not answer, or that has no such page.
+        engines = answer.json()["vllm_config"]["parallel_config"]["data_parallel_size"] if answer.ok else 1
+        if engines > 1:
+            raise ValueError(
+                f"the vLLM server at {url} must be one engine, got --data-parallel-size {engines}: its engines share "
+                "a seed, so that the responses to a problem are copies of each other; start it with "
+                "--tensor-parallel-size, or on fewer GPUs."
+            )
+        return
+
+
+def check_context(trainer: Any) -> None:
+    """Refuse a vLLM server whose context is too short for a prompt and the longest response together.
 
     Args:
         trainer: a `GRPOTrainer` with `vllm_mode="server"`.
 
     Raises:
-        ValueError: on all processes, if the server's engines would write copies of each other, or if a prompt and the
-            longest response do not fit into its context together.
+        ValueError: on all processes.
     """
     fault: list[str | None] = [None]
     if trainer.accelerator.is_main_process:
         client = trainer.vllm_generation.vllm_client
         info = client.get_server_info()
-        fault = [
-            _fault_of_engines(client.base_url, info["parallel_config"]["data_parallel_size"])
-            or _fault_of_lengths(trainer, client.base_url, info["model_config"]["max_model_len"])
-        ]
+        fault = [_fault_of_lengths(trainer, client.base_url, info["model_config"]["max_model_len"])]
     broadcast_object_list(fault)
     if fault[0] is not None:
         raise ValueError(fault[0])
-
-
-def _fault_of_engines(url: str, engines: int) -> str | None:
-    if engines == 1:
-        return None
-    return (
-        f"the vLLM server at {url} must be one engine, got --data-parallel-size {engines}: its engines share a seed, "
-        "so that the responses to a problem are copies of each other; start it with --tensor-parallel-size, or on "
-        "fewer GPUs."
-    )
 
 
 def _fault_of_lengths(trainer: Any, url: str, context_tokens: int) -> str | None:

@@ -14,7 +14,7 @@ from transformers.trainer_utils import rotate_checkpoints
 from trl import GRPOConfig, GRPOTrainer
 
 from k15_plugins.generation.engines import prepare_vllm
-from k15_plugins.generation.vllm_server import check_server
+from k15_plugins.generation.vllm_server import check_context
 from k15_plugins.sampling import ProblemSampler, UniformSampler
 from k15_plugins.trainers.checkpoint import (
     begin_checkpoint,
@@ -129,7 +129,7 @@ class SampledGRPOTrainer(GRPOTrainer):
         self._final_range = FinalRewardRange(self.reward_func_names[self._final_reward_index], final_reward_threshold)
         warn_of_unreadable_prompts(self)
         if self.args.use_vllm and self.args.vllm_mode == "server":
-            check_server(self)
+            check_context(self)
 
     def _fitting_sampler(self, sampler: ProblemSampler | None) -> ProblemSampler | None:
         check_sampler(sampler, self.train_dataset, self.args)
