@@ -30,7 +30,8 @@ TOKENS = "eval_completions/mean_length"
 
 # 20 iterations without the length reward, so that an arm differs from another in one thing only.
 SHORT = ["trainer.args.max_steps=80", "trainer.args.eval_steps=40", "trainer.args.save_steps=80"]
-KIMI = ["+recipe=kimi_rl", "sampler=uniform", "trainer.args.length_penalty_weight=0", *SHORT]
+NO_PENALTY = ["trainer.args.length_penalty_weight=0", "trainer.args.length_penalty_warmup_iterations=0"]
+KIMI = ["+recipe=kimi_rl", "sampler=uniform", *NO_PENALTY, *SHORT]
 GRPO = ["+recipe=grpo", *SHORT]
 ARMS = {
     # 10 iterations longer than the recipe, to see what happens then.
@@ -38,10 +39,10 @@ ARMS = {
     "no_length_penalty": [
         "+recipe=kimi_rl",
         "trainer.args.max_steps=200",
-        "trainer.args.length_penalty_weight=0",
+        *NO_PENALTY,
     ],
     "mirror_descent": KIMI,
-    "rest": [*KIMI, "+trainer.args.positives_only=true"],
+    "rest": [*KIMI, "+trainer.args.positives_only=true", "~trainer.args.tau"],
     "grpo": [*GRPO, "trainer.args.learning_rate=1e-6"],
     "grpo_lr_5e-5": [*GRPO, "trainer.args.learning_rate=5e-5"],
     "grpo_lr_1e-4": [*GRPO, "trainer.args.learning_rate=1e-4"],

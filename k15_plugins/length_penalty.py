@@ -1,10 +1,13 @@
 """Kimi k1.5's length reward, computed inside the group of each problem, in tokens (paper 2.3.3)."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from k15_plugins.objective import check_groups
 
 
 def length_reward(lengths_N: Tensor, correct_N: Tensor, num_generations: int) -> Tensor:
@@ -20,7 +23,25 @@ def length_reward(lengths_N: Tensor, correct_N: Tensor, num_generations: int) ->
 
     Returns:
         float32, shape (N,), in [-0.5, 0.5].
+
+    Raises:
+        ValueError: if N is not divisible by k, the shapes differ, a length is negative, or `correct_N` holds rewards.
     """
+    check_groups("lengths_N", lengths_N, num_generations)
+    if correct_N.shape != lengths_N.shape:
+        raise ValueError(
+            f"correct_N must have the shape of lengths_N, {tuple(lengths_N.shape)}, got {tuple(correct_N.shape)}; "
+            "give one verdict for each response."
+        )
+    if correct_N.is_floating_point():
+        raise ValueError(
+            f"correct_N must be bool, got {correct_N.dtype}; compare the rewards with a threshold, as rewards >= 0.5."
+        )
+    if not bool((lengths_N >= 0).all()):
+        raise ValueError(
+            f"lengths_N must be 0 or more tokens, got {lengths_N[~(lengths_N >= 0)][0].item()}; give the numbers of "
+            "tokens."
+        )
     lengths_GK = lengths_N.view(-1, num_generations).float()
     correct_GK = correct_N.view(-1, num_generations).bool()
     shortest_G1 = lengths_GK.min(dim=1, keepdim=True).values
@@ -53,6 +74,9 @@ class GroupLengthReward:
         warmup_steps: optimizer steps without the length reward; a trainer's iteration is
             `steps_per_generation * num_iterations / gradient_accumulation_steps` of them.
         threshold: rewards from here on count as right.
+
+    Raises:
+        ValueError: if `final_reward` is no function that gives rewards at once, or a number is out of its range.
     """
 
     def __init__(
@@ -63,6 +87,19 @@ class GroupLengthReward:
         warmup_steps: int = 0,
         threshold: float = 0.5,
     ):
+        if inspect.isclass(final_reward) or not callable(final_reward):
+            raise ValueError(
+                f"final_reward must be a reward function, got {final_reward!r:.100}; give the function or object."
+            )
+        if inspect.iscoroutinefunction(final_reward) or inspect.iscoroutinefunction(type(final_reward).__call__):
+            raise ValueError(
+                "final_reward must give its rewards at once, and this function is asynchronous; take "
+                "MirrorDescentTrainer, whose length_penalty_weight takes any."
+            )
+        if num_generations < 1:
+            raise ValueError(f"num_generations={num_generations} is out of range; take that of GRPOConfig.")
+        if warmup_steps < 0:
+            raise ValueError(f"warmup_steps={warmup_steps} is out of range; take 0 or more.")
         self.__name__ = "length_reward"
         self.final_reward = final_reward
         self.num_generations = num_generations

@@ -14,6 +14,7 @@ the form that `mirror_descent_loss` returns; it stays finite as tau goes to 0.
 Shapes: B sequences, T tokens, N rollouts in rank-major order with the k rollouts of a problem next to each other.
 """
 
+import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
@@ -44,7 +45,11 @@ def token_log_ratio(logps_BT: Tensor, ref_logps_BT: Tensor, mask_BT: Tensor) -> 
         logps_BT: log-probabilities of the policy that is trained, shape (B, T), nats.
         ref_logps_BT: log-probabilities of the policy that sampled the iteration's rollouts, shape (B, T), nats.
         mask_BT: 1 for the tokens in the loss, 0 for padding and foreign tokens, shape (B, T).
+
+    Raises:
+        ValueError: if the shapes differ.
     """
+    _check_alike(logps_BT=logps_BT, ref_logps_BT=ref_logps_BT, mask_BT=mask_BT)
     dtype = torch.promote_types(logps_BT.dtype, torch.float32)
     ratio_BT = logps_BT.to(dtype) - ref_logps_BT.to(dtype)
     return torch.where(mask_BT.bool(), ratio_BT, 0.0)
@@ -59,7 +64,11 @@ def squared_surrogate(rho_B: Tensor, advantages_B: Tensor, tau: float) -> Tensor
         rho_B: log-ratio of the whole response, shape (B,), nats.
         advantages_B: r - tau log Z, shape (B,).
         tau: strength of the relative-entropy term.
+
+    Raises:
+        ValueError: if the shapes differ.
     """
+    _check_alike(rho_B=rho_B, advantages_B=advantages_B)
     return (advantages_B - tau * rho_B) ** 2
 
 
@@ -98,8 +107,13 @@ def mirror_descent_loss(
             `truncated_importance_weights`.
 
     Raises:
-        ValueError: if `length_normalization="max_length"` comes without `max_length_tokens`.
+        ValueError: if `length_normalization="max_length"` comes without `max_length_tokens`, or the shapes do not fit.
     """
+    if logps_BT.dim() != 2 or advantages_B.shape != logps_BT.shape[:1]:
+        raise ValueError(
+            f"logps_BT must be of shape (B, T) and advantages_B of shape (B,), got {tuple(logps_BT.shape)} and "
+            f"{tuple(advantages_B.shape)}; give one advantage for each sequence."
+        )
     ratio_BT = token_log_ratio(logps_BT, ref_logps_BT, mask_BT)
     rho_B = ratio_BT.sum(dim=1)
     advantages_B = advantages_B.to(ratio_BT.dtype)
@@ -109,6 +123,7 @@ def mirror_descent_loss(
         low, high = log_ratio_interval
         gain_BT = ratio_BT.clamp(low, high).exp() * mask_BT
     if importance_weights_BT is not None:
+        _check_alike(logps_BT=logps_BT, importance_weights_BT=importance_weights_BT)
         gain_BT = gain_BT * importance_weights_BT
     policy_B = -advantages_B * gain_BT.sum(dim=1)
 
@@ -171,8 +186,13 @@ def baseline(
         Shape (N,).
 
     Raises:
-        ValueError: if `kind="log_mean_exp"` comes without `tau`.
+        ValueError: if `kind="log_mean_exp"` comes without a `tau` > 0, `kind` is unknown, or N is not divisible by k.
     """
+    if kind not in ("mean", "log_mean_exp"):
+        raise ValueError(f"kind={kind!r} is unknown; take one of mean, log_mean_exp.")
+    if kind == "log_mean_exp" and tau is not None and not 0 < tau < math.inf:
+        raise ValueError(f"tau={tau} is out of range; take a number > 0.")
+    check_groups("rewards_N", rewards_N, num_generations)
     rewards_GK = rewards_N.view(-1, num_generations)
     counted_GKK = ~rewards_GK.isnan().unsqueeze(1).expand(-1, num_generations, -1)
     if leave_one_out:
@@ -200,7 +220,11 @@ def rest_advantages(rewards_N: Tensor, num_generations: int) -> Tensor:
 
     Returns:
         Shape (N,), 0 or 1.
+
+    Raises:
+        ValueError: if N is not divisible by k.
     """
+    check_groups("rewards_N", rewards_N, num_generations)
     rewards_GK = rewards_N.view(-1, num_generations).nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf)
     best_G1 = rewards_GK.max(dim=1, keepdim=True).values
     return ((rewards_GK == best_G1) & (best_G1 > 0)).to(rewards_N.dtype).view(-1)
@@ -218,7 +242,13 @@ def keep_after_drop(advantages_N: Tensor, drop_probability: float, generator: to
 
     Returns:
         1 for the rollouts that stay, 0 for the dropped, shape (N,).
+
+    Raises:
+        ValueError: if `drop_probability` is no probability, or `advantages_N` has not one dimension.
     """
+    if not 0 <= drop_probability <= 1:
+        raise ValueError(f"drop_probability={drop_probability} is out of range; take a probability from 0 to 1.")
+    check_groups("advantages_N", advantages_N, 1)
     draws_N = torch.rand(advantages_N.shape, generator=generator).to(advantages_N.device)
     return (~((advantages_N < 0) & (draws_N < drop_probability))).to(advantages_N.dtype)
 
@@ -233,6 +263,44 @@ def truncated_importance_weights(
         sampler_logps_BT: the same by the engine that sampled, shape (B, T), nats; NaN where it gave none (weight 1).
         mask_BT: 1 for the tokens in the loss, shape (B, T).
         cap: largest weight.
+
+    Raises:
+        ValueError: if `cap` is not above 0, or the shapes differ.
     """
+    if not cap > 0:
+        raise ValueError(f"cap={cap} is out of range; take a number > 0.")
     gap_BT = token_log_ratio(ref_logps_BT, sampler_logps_BT, mask_BT).nan_to_num(nan=0.0)
     return gap_BT.exp().clamp(max=cap).detach()
+
+
+def check_groups(name: str, values_N: Tensor, num_generations: int) -> None:
+    """Refuse values of rollouts that are not whole groups.
+
+    Args:
+        name: of the values, for the message.
+        values_N: a value of each rollout, shape (N,).
+        num_generations: k, the rollouts of a problem.
+
+    Raises:
+        ValueError: if they have not one dimension, or N is not divisible by k.
+    """
+    if values_N.dim() != 1:
+        raise ValueError(
+            f"{name} must be of shape (N,), one value for each rollout, got {tuple(values_N.shape)}; flatten it, the "
+            "rollouts of a problem next to each other."
+        )
+    if num_generations < 1 or len(values_N) % num_generations:
+        raise ValueError(
+            f"{name} must hold whole groups of num_generations={num_generations} rollouts, got {len(values_N)}; give "
+            "all rollouts of each problem."
+        )
+
+
+def _check_alike(**tensors: Tensor) -> None:
+    """Refuse tensors of unlike shapes: broadcasting would make a number of them that means nothing."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(
+            f"{' and '.join(shapes)} must have one shape, got {listed}; give them of the same rows and tokens."
+        )

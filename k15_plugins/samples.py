@@ -56,6 +56,24 @@ class SampledProblem:
     level: int = 0
 
 
+def check_problems(problems: Any) -> None:
+    """Refuse what holds no problems with samples.
+
+    Args:
+        problems (`list[SampledProblem]`): Problems with their samples.
+
+    Raises:
+        ValueError: If it is something else, or empty.
+    """
+    if not isinstance(problems, list | tuple) or not all(isinstance(each, SampledProblem) for each in problems):
+        raise ValueError(
+            f"problems must be a list of SampledProblem, got {problems!r:.100}; give the problems of what evaluate "
+            "returned, or what read_samples did."
+        )
+    if not problems:
+        raise ValueError("problems must hold at least one problem, got none; sample some, as by evaluate.")
+
+
 def write_samples(path: Path, problems: Iterable[SampledProblem]) -> None:
     """Append problems to a file, a line of JSON each; beside the `ids` of a sample stands their number, `tokens`.
 

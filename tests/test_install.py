@@ -108,13 +108,14 @@ def test_recipes_run_the_command_k15(installed, finished_run, tmp_path):
     assert json.loads((finished_run / "status.json").read_text())["state"] == "finished"
     assert (finished_run / "model" / "model.safetensors").exists()
     assert "data:image/png;base64," in (finished_run / "report.html").read_text()
+    tiny = installed("recipes").site_packages / "k15_plugins" / "assets" / "tiny_reasoner"
     in_the_wheel = installed("recipes").site_packages / "k15_plugins" / "conf" / "recipe"
     recipes = {path.name for path in (ROOT / "k15_plugins" / "conf" / "recipe").glob("*.yaml")}
     assert {path.name for path in in_the_wheel.glob("*.yaml")} == recipes
     for words, extra in (
         ("backend=megatron", "megatron"),
         ("model=smollm2", "smollm2"),
-        ("model=hub model.name=x +model.lora._target_=peft.LoraConfig", "peft"),
+        (f"model=hub model.name={tiny} +model.lora._target_=peft.LoraConfig", "peft"),
     ):
         refused = installed("recipes").run("k15", "+recipe=smoke", *words.split(), cwd=tmp_path, check=False)
         assert refused.returncode != 0

@@ -22,7 +22,7 @@ TABLE = [
 
 @pytest.mark.parametrize(("lengths", "right", "expected"), TABLE)
 def test_table(lengths, right, expected):
-    assert length_reward(torch.tensor(lengths), torch.tensor(right), 4).tolist() == pytest.approx(expected)
+    assert length_reward(torch.tensor(lengths), torch.tensor(right).bool(), 4).tolist() == pytest.approx(expected)
 
 
 def test_groups_do_not_mix():
@@ -97,3 +97,38 @@ def test_reward_function_is_the_length_reward_of_each_group():
 def test_reward_function_refuses_groups_that_straddle_processes(prompts):
     with pytest.raises(ValueError, match="num_generations=2: groups straddle processes; make per_device"):
         call(GroupLengthReward(verdicts, 2), prompts, [1] * len(prompts))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "right", "k", "message"),
+    [
+        (torch.tensor([1, 2, 3]), torch.ones(3).bool(), 2, "whole groups of num_generations=2 rollouts, got 3"),
+        (torch.tensor([1, 2]), torch.ones(2).bool(), 0, "whole groups of num_generations=0 rollouts, got 2"),
+        (torch.tensor([[1, 2]]), torch.ones(1, 2).bool(), 2, r"must be of shape \(N,\), .* got \(1, 2\)"),
+        (torch.tensor([1, 2]), torch.ones(1).bool(), 2, r"the shape of lengths_N, \(2,\), got \(1,\)"),
+        (torch.tensor([1, 2]), torch.tensor([0.0, 0.3]), 2, "correct_N must be bool, got torch.float32"),
+        (torch.tensor([-1, 2]), torch.ones(2).bool(), 2, "lengths_N must be 0 or more tokens, got -1"),
+        (torch.tensor([torch.nan, 2]), torch.ones(2).bool(), 2, "lengths_N must be 0 or more tokens, got nan"),
+    ],
+)
+def test_what_is_no_groups_of_lengths_and_verdicts_is_refused(lengths, right, k, message):
+    with pytest.raises(ValueError, match=message):
+        length_reward(lengths, right, k)
+
+
+async def later(completions, **_):
+    return [0.0] * len(completions)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((SimpleNamespace, 4), "final_reward must be a reward function, got <class"),
+        ((3, 4), "final_reward must be a reward function, got 3"),
+        ((later, 4), "this function is asynchronous; take MirrorDescentTrainer"),
+        ((verdicts, 0), "num_generations=0 is out of range"),
+    ],
+)
+def test_what_cannot_tell_right_from_wrong_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        GroupLengthReward(*arguments)

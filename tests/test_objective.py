@@ -296,3 +296,41 @@ def test_dropping_hits_negative_advantages_with_the_given_probability():
     assert keep[A < 0].mean().item() == pytest.approx(0.7, abs=0.02)
     assert keep_after_drop(A, 0.0, torch.Generator()).all()
     assert not keep_after_drop(A, 1.0, torch.Generator())[A < 0].any()
+
+
+def row(*shape):
+    return torch.zeros(shape)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: mirror_descent_loss(row(4, 3), row(4, 3), row(4, 3), row(1), 0.4),
+            r"advantages_B of shape \(B,\), got \(4, 3\) and \(1,\); give one advantage for each sequence",
+        ),
+        (lambda: mirror_descent_loss(row(4, 3), row(4, 3), row(4, 3), row(4, 1), 0.4), r"got \(4, 3\) and \(4, 1\)"),
+        (lambda: mirror_descent_loss(row(3), row(3), row(3), row(3), 0.4), r"must be of shape \(B, T\)"),
+        (
+            lambda: mirror_descent_loss(row(4, 3), row(1, 3), row(4, 3), row(4), 0.4),
+            r"must have one shape, got logps_BT \(4, 3\), ref_logps_BT \(1, 3\), mask_BT \(4, 3\)",
+        ),
+        (
+            lambda: mirror_descent_loss(row(4, 3), row(4, 3), row(4, 3), row(4), 0.4, importance_weights_BT=row(4, 1)),
+            r"importance_weights_BT \(4, 1\)",
+        ),
+        (lambda: squared_surrogate(row(4), row(4, 1), 0.4), r"rho_B \(4,\), advantages_B \(4, 1\)"),
+        (lambda: truncated_importance_weights(row(4, 3), row(4, 1), row(4, 3), 2.0), "must have one shape"),
+        (lambda: truncated_importance_weights(row(4, 3), row(4, 3), row(4, 3), 0.0), "cap=0.0 is out of range"),
+        (lambda: baseline(row(5), 2), "whole groups of num_generations=2 rollouts, got 5"),
+        (lambda: baseline(row(2, 4), 4), r"must be of shape \(N,\), .* got \(2, 4\)"),
+        (lambda: baseline(row(4), 2, "median"), "kind='median' is unknown"),
+        (lambda: baseline(row(4), 2, "log_mean_exp", tau=0.0), "tau=0.0 is out of range"),
+        (lambda: rest_advantages(row(5), 2), "whole groups of num_generations=2 rollouts, got 5"),
+        (lambda: keep_after_drop(row(4), 1.5, torch.Generator()), "drop_probability=1.5 is out of range"),
+        (lambda: keep_after_drop(row(4, 1), 0.5, torch.Generator()), r"must be of shape \(N,\)"),
+    ],
+)
+def test_what_would_be_broadcast_or_makes_no_sense_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -72,15 +72,20 @@ def trainer(folder: Any, trainer_class: type = MirrorDescentTrainer, **changes: 
         "eval_dataset",
         "train_dataset",
         "reward_funcs",
+        "reward_processing_classes",
         "rollout_func",
         "model",
         "engine",
+        "processing_class",
     }
     given = {name: changes.pop(name) for name in own & changes.keys()}
-    pieces = {"model": model(), "reward_funcs": [odd_start], "train_dataset": problems()} | given
-    return trainer_class(
-        args=MirrorDescentConfig(**arguments(folder, **changes)), processing_class=tiny_tokenizer(), **pieces
-    )
+    pieces = {
+        "model": model(),
+        "reward_funcs": [odd_start],
+        "train_dataset": problems(),
+        "processing_class": tiny_tokenizer(),
+    } | given
+    return trainer_class(args=MirrorDescentConfig(**arguments(folder, **changes)), **pieces)
 
 
 def logs(of: MirrorDescentTrainer, name: str) -> list[float]:

@@ -1,5 +1,7 @@
 """Accuracy and tokens per answer of a model on problems, sampled by transformers."""
 
+import inspect
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -52,7 +54,23 @@ def evaluate(
         batch_size: responses that are sampled at once.
         temperature: of the sampling; 0 takes the most probable token.
         seed: of the sampling.
+
+    Raises:
+        ValueError: if there is no problem, or a number is out of its range.
     """
+    if not len(problems):
+        raise ValueError("problems must have at least one row, got none; give problems with a column prompt.")
+    if "prompt" not in problems.column_names:
+        raise ValueError(f"problems must have a column prompt, got {', '.join(problems.column_names)}; rename yours.")
+    for name, value in (("max_new_tokens", max_new_tokens), ("num_samples", num_samples), ("batch_size", batch_size)):
+        if value < 1:
+            raise ValueError(f"{name}={value} is out of range; take 1 or more.")
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature={temperature} is out of range; take 0 or more.")
+    if inspect.isclass(reward_func) or not callable(reward_func):
+        raise ValueError(
+            f"reward_func must be a reward function, got {reward_func!r:.100}; give the function or object."
+        )
     generate = TransformersGeneration(model, tokenizer, max_new_tokens=max_new_tokens, temperature=temperature)
     batches = sample_problems(
         generate, problems, reward_func, num_samples=num_samples, batch_size=batch_size, seed=seed

@@ -11,7 +11,7 @@ from trl.generation import vllm_generation
 from trl.import_utils import is_vllm_available
 
 from k15_plugins.generation.segments import Segment, SegmentRequest, generate_with_transformers
-from k15_plugins.generation.vllm_server import generate_with_vllm_server, watched_single_turn
+from k15_plugins.generation.vllm_server import check_engines, generate_with_vllm_server, watched_single_turn
 from k15_plugins.generation.vllm_steps import generate_with_vllm_in_steps
 
 
@@ -23,7 +23,7 @@ def prepare_vllm(model: Any, args: Any) -> None:
         args: a `GRPOConfig`.
 
     Raises:
-        ValueError: if vLLM has no place to read the model from.
+        ValueError: if vLLM has no place to read the model from, or its server has several engines.
         ImportError: if vLLM is not installed.
     """
     if not args.use_vllm:
@@ -33,6 +33,8 @@ def prepare_vllm(model: Any, args: Any) -> None:
             "use_vllm=True reads the model from a folder or from the Hub, and this one was built in memory; save it "
             "with save_pretrained and load it from there."
         )
+    if args.vllm_mode == "server":
+        check_engines(args)
     if not torch.accelerator.is_available():
         from k15_plugins.generation.vllm_on_cpu import use_vllm_on_cpu
 

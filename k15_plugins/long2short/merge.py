@@ -8,6 +8,7 @@ import json
 import math
 import shutil
 from collections.abc import Iterator, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,6 +66,8 @@ def merge_checkpoints(
     Raises:
         ValueError: If models, weights or the output folder do not fit; it names the first difference.
     """
+    if isinstance(checkpoints, str | Path):
+        raise ValueError(f"checkpoints must be a list of folders, got {str(checkpoints)!r}; give two or more of them.")
     folders = [Path(checkpoint) for checkpoint in checkpoints]
     output = Path(output_dir)
     weights = check_request(folders, output, weights)
@@ -113,12 +116,16 @@ def check_request(
         if not folder.is_dir():
             raise ValueError(f"checkpoints: {folder} does not exist; give folders of models.")
     weights = [1 / len(folders)] * len(folders) if weights is None else list(weights)
+    if not all(isinstance(weight, Real) for weight in weights):
+        raise ValueError(f"weights={weights} are not all numbers; give a finite one for each model.")
     if len(weights) != len(folders):
         raise ValueError(f"weights has {len(weights)} numbers for {len(folders)} checkpoints; give one for each.")
-    if not sum_to_1 and not all(math.isfinite(weight) for weight in weights):
+    if not all(math.isfinite(weight) for weight in weights):
         raise ValueError(f"weights={weights} are not all numbers; give a finite one for each model.")
     if sum_to_1 and not abs(sum(weights) - 1) <= 1e-6:
         raise ValueError(f"weights={weights} sum to {sum(weights):g}; they have to sum to 1.")
+    if output.exists() and not output.is_dir():
+        raise ValueError(f"output_dir={output} must be a folder, and it is a file; give a new folder.")
     if output.exists() and any(output.iterdir()):
         raise ValueError(f"output_dir={output} is not empty; give a new folder.")
     return weights

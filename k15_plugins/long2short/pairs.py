@@ -1,10 +1,11 @@
 """Preference pairs for long2short DPO: the shortest right response against longer ones (paper 2.4)."""
 
+import math
 import random
 from typing import Any
 
 from k15_plugins.long2short.shortest import shortest_correct
-from k15_plugins.samples import Sample, SampledProblem
+from k15_plugins.samples import Sample, SampledProblem, check_problems
 
 WRONG, LONG = "wrong", "long"
 
@@ -41,10 +42,14 @@ def preference_pairs(
         `rejected_tokens`.
 
     Raises:
-        ValueError: If an argument is out of its range, or `wrong_share` needs a kind of which there is no pair.
+        ValueError: If there is no problem, an argument is out of its range, or `wrong_share` needs a kind of which
+            there is no pair.
     """
-    if ratio <= 1:
-        raise ValueError(f"ratio={ratio} would reject what is not longer; give more than 1, such as the paper's 1.5.")
+    check_problems(problems)
+    if not 1 < ratio < math.inf:
+        raise ValueError(
+            f"ratio={ratio} is out of range, for rejected is what is longer; take more than 1, as the paper's 1.5."
+        )
     if pairs_per_problem < 1:
         raise ValueError(f"pairs_per_problem={pairs_per_problem} gives no pairs; give 1 or more.")
     if wrong_share is not None and not 0 <= wrong_share <= 1:

@@ -36,8 +36,10 @@ def select(points: list[Point], accuracy_loss: float = 0.01) -> Point:
         accuracy_loss (`float`): Accuracy that fewer tokens may cost, in [0, 1].
 
     Raises:
-        ValueError: If `accuracy_loss` is out of its range.
+        ValueError: If `accuracy_loss` is out of its range, or there is no model.
     """
+    if not points:
+        raise ValueError("points must hold at least one model, got none; give a Point for each.")
     if not 0 <= accuracy_loss <= 1:
         raise ValueError(f"accuracy_loss={accuracy_loss} is no share; give a number from 0 to 1, such as 0.01.")
     best = max(point.accuracy for point in points)

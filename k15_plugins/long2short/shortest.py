@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from k15_plugins.samples import Sample, SampledProblem
+from k15_plugins.samples import Sample, SampledProblem, check_problems
 
 
 def shortest_correct(samples: list[Sample]) -> Sample | None:
@@ -29,7 +29,11 @@ def shortest_rows(problems: list[SampledProblem]) -> tuple[list[dict[str, Any]],
     Returns:
         `tuple[list[dict], list[int]]`: Rows with `input_ids`, and `labels` that are -100 on the prompt; and the
         problems without a right response, which have no row.
+
+    Raises:
+        ValueError: If there is no problem.
     """
+    check_problems(problems)
     rows, unsolved = [], []
     for problem in problems:
         chosen = shortest_correct(problem.samples)

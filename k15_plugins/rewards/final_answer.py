@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from k15_plugins.rewards.answers import AFTER_ANSWER, BOXED, compile_pattern, final_answer, response_text
+from k15_plugins.rewards.answers import AFTER_ANSWER, boxed_answer, compile_pattern, final_answer, response_text
 from k15_plugins.rewards.verify import GuardedVerifier
 
 logger = logging.getLogger(__name__)
@@ -62,9 +62,11 @@ class ExactMatchReward:
 class _VerifiedReward:
     """A final reward whose verifier runs guarded, in a process of its own."""
 
-    def __init__(self, name: str, target: str, answer_pattern: str, threshold: float, timeout_seconds: float) -> None:
+    def __init__(
+        self, name: str, target: str, answer_pattern: str | None, threshold: float, timeout_seconds: float
+    ) -> None:
         self.__name__ = name
-        self._pattern = compile_pattern(answer_pattern)
+        self._pattern = None if answer_pattern is None else compile_pattern(answer_pattern)
         self._threshold = threshold
         self._verifier = GuardedVerifier(target, timeout_seconds)
 
@@ -74,13 +76,13 @@ class _VerifiedReward:
         Args:
             completion (`str` or `list[dict]`): The response, plain or as messages.
         """
-        return final_answer(response_text(completion), self._pattern)
+        text = response_text(completion)
+        return boxed_answer(text) if self._pattern is None else final_answer(text, self._pattern)
 
     def _reward(
-        self, completions: Sequence[Completion], keys: list[tuple[str, ...]], log_metric: LogMetric | None
+        self, given: list[str | None], keys: list[tuple[Any, ...]], log_metric: LogMetric | None
     ) -> list[float]:
-        """Reward responses; `keys` has what the verifier needs after the answer."""
-        given = [self.extract(completion) for completion in completions]
+        """Reward answers; `keys` has what the verifier needs after the answer."""
         samples = [(g, *key) for g, key in zip(given, keys, strict=True) if g is not None]
         scores, failures = self._verifier(samples)
         if failures:
@@ -150,22 +152,32 @@ class ReasoningGymReward(_VerifiedReward):
         Returns:
             `list[float]`: 0.0 or 1.0 for each response.
         """
-        return self._reward(completions, list(zip(task, entry, strict=True)), log_metric)
+        given = [self.extract(completion) for completion in completions]
+        return self._reward(given, list(zip(task, entry, strict=True)), log_metric)
 
 
 class MathReward(_VerifiedReward):
     r"""1.0 if math-verify finds the final answer equal to the right one.
 
+    The last `\boxed{}` counts, whatever follows it. An answer that lists alternatives (`6 \text{ or } 5`, `6 \lor 5`)
+    or equates what differs (`5=6`) is wrong, and so is one of more than 1,000 characters.
+
     Args:
-        answer_pattern (`str`): Regular expression that finds the final answer; the default takes the last `\boxed{}`.
+        answer_pattern (`str`, *optional*): Regular expression that finds the final answer; by default the last
+            `\boxed{}` is taken, with braces nested at will.
         timeout_seconds (`float`): Time limit of a sample.
+        strict (`bool`): For training. Where the right answer is a number, so must be the answer (`3+4` is wrong for 7,
+            `14/2` too), and it may not leave a sum, an integral or the like to do: otherwise repeating the question
+            pays. With False, for evaluation, the value decides, and in a response without a final answer math-verify
+            looks for one by its own rules, as in published scores.
 
     Raises:
         ValueError: If the pattern is no regular expression, or the time limit is not above 0.
     """
 
-    def __init__(self, answer_pattern: str = BOXED, timeout_seconds: float = 5.0) -> None:
+    def __init__(self, answer_pattern: str | None = None, timeout_seconds: float = 5.0, strict: bool = True) -> None:
         super().__init__("math", "k15_plugins.rewards.score_math:score", answer_pattern, 1.0, timeout_seconds)
+        self._strict = strict
 
     def __call__(
         self,
@@ -189,4 +201,7 @@ class MathReward(_VerifiedReward):
         Returns:
             `list[float]`: 0.0 or 1.0 for each response.
         """
-        return self._reward(completions, [(a,) for a in answer], log_metric)
+        given = [self.extract(completion) for completion in completions]
+        whole = [g is None and not self._strict for g in given]
+        texts = [response_text(c) if w else g for c, w, g in zip(completions, whole, given, strict=True)]
+        return self._reward(texts, [(a, self._strict, w) for a, w in zip(answer, whole, strict=True)], log_metric)

@@ -1,14 +1,15 @@
 """Guarded verification: a verifier that raises, hangs or dies costs its own sample only, never the run.
 
 The verifier runs in a process of its own, so that a time limit can always be kept: math-verify's limits are signals,
-which work in the main thread only, and nothing stops a C loop from within. The process is a plain child and not one of
+which work in the main thread only, and nothing stops a C loop from within. That process forks for each sample, so that
+an answer which takes over its interpreter takes it over for itself only. The process is a plain child and not one of
 multiprocessing's, because those import the user's script again, which breaks every script without a main guard.
 """
 
-import contextlib
 import json
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -17,16 +18,20 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
+from k15_plugins.rewards.verify_worker import read_outcome
+
 _START_SECONDS = 120.0
+# A sample may take this many times its limit by the clock, because a busy machine gives it a part of a processor only.
+_WALL_FACTOR = 6.0
 # -P keeps the working directory out of the path: a file math.py there must not be imported. The parent's own path
 # follows.
 _BOOTSTRAP = """
 import json, sys
-fd, path, target, timeout_seconds = json.loads(sys.argv[1])
+fd, path, *arguments = json.loads(sys.argv[1])
 sys.path[:] = path
 from multiprocessing.connection import Connection
 from k15_plugins.rewards.verify_worker import serve
-serve(Connection(fd), target, timeout_seconds)
+serve(Connection(fd), *arguments)
 """
 
 
@@ -43,15 +48,19 @@ class Verdicts(NamedTuple):
 
 
 class GuardedVerifier:
-    """Calls a function in a process of its own, sample by sample, under a time limit.
+    """Calls a function in a process of its own, in a fork for each sample, under a time limit.
 
-    The process starts with the first batch, is started again after a sample has hung or killed it, and ends with this
-    one. Works in every thread; a pickled or forked copy starts its own process.
+    The process starts with the first batch, is started again after it has died or stopped answering, and ends with
+    this one. Works in every thread; a pickled or forked copy starts its own process.
+
+    A fork keeps one sample from another. It is no sandbox: an answer that the function runs as code may do what the
+    trainer's user may.
 
     Args:
         target (`str`): The function as "module:name". It takes the values of a sample and returns a score. Only the
-            process imports it.
-        timeout_seconds (`float`): Time limit of a sample.
+            process imports it. `rewards.verify_worker.serve` says how it prepares for its samples.
+        timeout_seconds (`float`): Time limit of a sample in seconds of processor time, rounded up to whole ones; by
+            the clock it may take six times as long.
 
     Raises:
         ValueError: If the time limit is not above 0.
@@ -70,10 +79,11 @@ class GuardedVerifier:
         return GuardedVerifier, (self.target, self.timeout_seconds)
 
     def __call__(self, samples: Sequence[tuple[Any, ...]]) -> Verdicts:
-        """Verify a batch.
+        """Verify a batch; equal samples are verified once.
 
         Args:
-            samples (`Sequence[tuple]`): Arguments of the function, one tuple a sample; they must be picklable.
+            samples (`Sequence[tuple]`): Arguments of the function, one tuple a sample; they must be picklable and
+                hashable.
 
         Returns:
             `Verdicts`: Scores and failures.
@@ -83,8 +93,14 @@ class GuardedVerifier:
         """
         if self._pid != os.getpid():  # a fork: the process and the lock are the parent's
             self._worker, self._lock, self._pid = None, threading.Lock(), os.getpid()
+        distinct = {sample: index for index, sample in enumerate(dict.fromkeys(samples))}
         with self._lock:
-            return self._verify(list(samples))
+            scores, failures = self._verify(list(distinct))
+        indices = [distinct[sample] for sample in samples]
+        return Verdicts(
+            [scores[index] for index in indices],
+            {place: failures[index] for place, index in enumerate(indices) if index in failures},
+        )
 
     def _verify(self, samples: list[tuple[Any, ...]]) -> Verdicts:
         scores: list[float] = []
@@ -111,10 +127,14 @@ class _Worker:
     """The running process and the connection to it."""
 
     def __init__(self, target: str, timeout_seconds: float) -> None:
-        self._timeout_seconds = timeout_seconds
+        wall_seconds = _WALL_FACTOR * timeout_seconds
+        self._patience_seconds = 2 * wall_seconds  # the process itself keeps the limits of its samples
         ours, theirs = socket.socketpair()
+        # A process that has stopped reads nothing, and a large batch would wait for ever to be sent.
+        whole, part = divmod(self._patience_seconds, 1)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(whole), int(part * 1e6)))
         with theirs:
-            arguments = json.dumps([theirs.fileno(), list(map(str, sys.path)), target, timeout_seconds])
+            arguments = json.dumps([theirs.fileno(), list(map(str, sys.path)), target, timeout_seconds, wall_seconds])
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-W", "ignore", "-c", _BOOTSTRAP, arguments],
                 pass_fds=[theirs.fileno()],
@@ -126,10 +146,11 @@ class _Worker:
         self._connection = Connection(ours.detach())
         self._stop = weakref.finalize(self, _stop, self._process, self._connection, os.getpid())
         problem = self._receive(_START_SECONDS)
-        if problem != "":
+        if problem != b"":
             self._stop()
+            reason = read_outcome(problem) if problem else "it did not start"
             raise RuntimeError(
-                f"The verifier {target!r} cannot be loaded in its process ({problem or 'it did not start'}); "
+                f"The verifier {target!r} cannot be loaded in its process ({reason}); "
                 "if a module is missing, run pip install '.[verifiers]' in a checkout of k15_plugins."
             )
 
@@ -142,31 +163,43 @@ class _Worker:
         A process that has died or stopped answering since the last batch takes no sample: that shows here at the
         latest, and it yields nothing and is replaced. Where a new one does the same, it is the samples' doing.
         """
-        with contextlib.suppress(OSError):
-            self._connection.send(samples)
-        if self._receive(self._timeout_seconds) is None:
+        took = self._send(samples) and self._receive(self._patience_seconds) is not None
+        if not took:
             reason = self._give_up(self._what_happened())
             if is_new:
                 yield reason
             return
         for _ in samples:
-            outcome = self._receive(self._timeout_seconds)
+            outcome = self._receive(self._patience_seconds)
             if outcome is None:
                 yield self._give_up(self._what_happened())
                 return
-            yield outcome
+            yield read_outcome(outcome)
 
-    def _receive(self, timeout_seconds: float) -> float | str | None:
+    def _send(self, samples: list[tuple[Any, ...]]) -> bool:
+        """Send a batch; False if the process does not read it in time or is dead."""
+        try:
+            self._connection.send(samples)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self._process.wait(timeout=10)
+            return False
+        return True
+
+    def _receive(self, timeout_seconds: float) -> bytes | None:
         """Wait for a message; None if there is none in time or the process is dead."""
         try:
-            return self._connection.recv() if self._connection.poll(timeout_seconds) else None
+            return self._connection.recv_bytes() if self._connection.poll(timeout_seconds) else None
         except (EOFError, OSError):
             self._process.wait(timeout=10)
             return None
 
     def _what_happened(self) -> str:
         code = self._process.poll()
-        return f"time limit of {self._timeout_seconds} s" if code is None else f"the process died with code {code}"
+        if code is None:
+            return f"the process did not answer for {self._patience_seconds} s"
+        return f"the process died with code {code}"
 
     def _give_up(self, reason: str) -> str:
         self._stop()

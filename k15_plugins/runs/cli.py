@@ -1,9 +1,11 @@
 """The command line: Hydra composes a config once, and the job is started on it as its own process."""
 
+import itertools
 import math
 import os
 import re
 import sys
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from k15_plugins.runs import closing, folder, keys, resume
+from k15_plugins.runs import closing, folder, keys, model_names, resume, rewards, values
 from k15_plugins.runs.labels import say, show_any_text
 from k15_plugins.runs.launch import Backend, hold_lifeline, start_job
 from k15_plugins.runs.megatron import MegatronBackend, check_stage
@@ -31,13 +33,27 @@ _QUESTIONS = ("--help", "-h", "--hydra-help", "--version", "--cfg", "-c", "--inf
 
 
 def _folder(resume: str | None, new: str) -> str:
-    """A resumed run, or sweep, goes on in its own folder."""
-    if resume is not None and not Path(resume).is_dir():
-        raise ValueError(f"resume={resume} does not exist; give the folder that a run printed.")
-    return new if resume is None else resume
+    """A resumed run, or sweep, goes on in its own folder; two of the same second get one each."""
+    if resume is not None:
+        if not Path(resume).is_dir():
+            raise ValueError(f"resume={resume} does not exist; give the folder that a run printed.")
+        return resume
+    if _is_question(sys.argv[1:]):
+        return new
+    for number in itertools.count():
+        place = Path(f"{new}-{number}" if number else new)
+        try:
+            place.mkdir(parents=True)
+        except OSError:
+            if place.is_dir():
+                continue
+            # Hydra, which makes the folder next, meets the same error and tells it.
+        return str(place)
+    raise AssertionError
 
 
-OmegaConf.register_new_resolver("k15_folder", _folder, replace=True)
+# It makes the folder, so it is asked once.
+OmegaConf.register_new_resolver("k15_folder", _folder, replace=True, use_cache=True)
 
 
 def main() -> None:
@@ -51,15 +67,24 @@ def main() -> None:
         refuse(str(error))
     sys.argv[1:] = name_sweep_over_recipes(options_first(sys.argv[1:]))
     refuse_without_recipe(sys.argv[1:])
+    refuse_empty_groups(sys.argv[1:])
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Hydra then lets its exceptions through instead of printing them, and they are told here in a sentence.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         compose_and_run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read the output has seen enough, as `head` does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (HydraException, OmegaConfBaseException) as error:
         if wants_traceback:
             raise
         refuse(sentence(error))
+    except OSError as error:  # after Hydra's, some of which are OSErrors too
+        if wants_traceback:
+            raise
+        refuse(folder.why_not_written(error))
     except KeyboardInterrupt:
         if SweepSummary.folder is not None:
             say(f"interrupted; what is finished is kept; go on by\n{resume.command(SweepSummary.folder)}")
@@ -93,9 +118,27 @@ def refuse_without_recipe(argv: list[str]) -> None:
     Args:
         argv (`list[str]`): Arguments, without the program.
     """
-    if not any(word.startswith(("+recipe=", "recipe=")) or word.split("=")[0] in _QUESTIONS for word in argv):
+    if not _is_question(argv) and not any(word.startswith(("+recipe=", "recipe=")) for word in argv):
         recipes = sorted(path.stem for path in (Path(__file__).parents[1] / "conf" / "recipe").glob("*.yaml"))
         refuse(f"no recipe given; add one of {', '.join(f'+recipe={name}' for name in recipes)}.")
+
+
+def _is_question(argv: list[str]) -> bool:
+    return any(word.split("=")[0] in _QUESTIONS for word in argv)
+
+
+def refuse_empty_groups(argv: list[str]) -> None:
+    """Refuse a group that is set to nothing, of which Hydra would not say the name.
+
+    Args:
+        argv (`list[str]`): Arguments, without the program.
+    """
+    for word in argv:
+        group, _, option = word.lstrip("+").partition("=")
+        if group in values.GROUP_NAMES and option in ("", "null"):
+            refuse(
+                f"{group} must be one of its options, got {option or 'nothing'}; take {group}=..., or leave it out."
+            )
 
 
 def refuse(message: str) -> None:
@@ -117,6 +160,7 @@ def compose_and_run(composed: DictConfig) -> float:
     label = job_label(HydraConfig.get())
     try:
         config, backend = prepare(composed)
+        model_names.check_models(config)
         if sweeping and config["resume"] is not None and folder.is_finished(run_dir, config):
             say(f"{resume.shown(run_dir)} is finished", label)
             return metric(config["metric"], folder.read_status(run_dir))
@@ -139,9 +183,10 @@ def compose_and_run(composed: DictConfig) -> float:
         raise
     finally:
         os.close(held)
-    folder.finish(run_dir, "failed", f"the job ended with exit code {code}" + (" (killed)" if code < 0 else ""))
+    with suppress(OSError):  # of a full disk, which the job has told
+        folder.finish(run_dir, "failed", f"the job ended with exit code {code}" + (" (killed)" if code < 0 else ""))
     status = folder.read_status(run_dir)
-    if status["error"]:
+    if status.get("error"):
         say(status["error"], label, error=True)
     if status["state"] != "finished" and not sweeping:
         if alone and resume.reached(run_dir) is not None:
@@ -165,7 +210,7 @@ def job_label(hydra_config: Any) -> str:
 
 
 def prepare(composed: DictConfig) -> tuple[dict[str, Any], Backend]:
-    """Resolve and check a config as far as that is quick.
+    """Resolve and check a config as far as that is quick and needs no model.
 
     Args:
         composed (`DictConfig`): What Hydra composed.
@@ -177,15 +222,21 @@ def prepare(composed: DictConfig) -> tuple[dict[str, Any], Backend]:
         ValueError: If a key is unknown or a value is out of range.
     """
     config: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    for name in ("resume", "metric"):
+        config.setdefault(name, None)
     keys.check_top_level(config)
-    keys.check_nodes({"reward": {}, "backend": config["backend"]})
-    if not isinstance(config["seed"], int) or config["seed"] < 0:
-        raise ValueError(f"seed={config['seed']} is not a seed; give a whole number, 0 or more.")
+    values.check_values(config)
+    keys.check_nodes({"backend": config["backend"]})
     backend = get_object(config["backend"]["_target_"])(
         **{key: value for key, value in config["backend"].items() if key != "_target_"}
     )
+    if not isinstance(backend, Backend):
+        raise ValueError(
+            f"backend._target_ must be a Backend, got {config['backend']['_target_']}; take backend=accelerate, say."
+        )
     if isinstance(backend, MegatronBackend):
         check_stage(config)
+    rewards.check_own_columns(config)
     return config, backend
 
 

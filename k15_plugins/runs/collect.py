@@ -15,6 +15,7 @@ from k15_plugins.report.terminal import duration
 from k15_plugins.runs import folder
 from k15_plugins.runs.build import build
 from k15_plugins.runs.devices import set_up_devices, wants_fsdp
+from k15_plugins.runs.rewards import build_rewards
 from k15_plugins.samples import SampledProblem, read_samples
 
 
@@ -51,7 +52,7 @@ def collect(
         raise ValueError("backend=fsdp shards the model, and sampling needs it whole; take backend=accelerate.")
     set_up_devices()
     args = build(config["trainer"]["args"], output_dir=str(run_dir / folder.CHECKPOINTS), seed=config["seed"])
-    reward_func = build(next(iter(config["reward"].values())))
+    reward_func = build_rewards(config["reward"])[0]
     prepare_vllm(model, args)
     trainer = GRPOTrainer(
         model=model, reward_funcs=reward_func, args=args, train_dataset=problems, processing_class=tokenizer

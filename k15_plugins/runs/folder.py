@@ -1,5 +1,6 @@
 """The run's folder: what stands in it, under which names, and how a later command goes on with it."""
 
+import errno
 import fcntl
 import json
 import os
@@ -23,6 +24,10 @@ CHECKPOINTS = "checkpoints"
 MODEL = "model"
 PICTURES = "pictures"
 LOCK = "lock"
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk, a quota or a file that can take no more."""
+_FULL_WORDS = ("os error 28", "PytorchStreamWriter failed", "inline_container.cc")
 
 # How far a run goes, and where others are that it talks to.
 _MAY_DIFFER = (
@@ -206,6 +211,36 @@ def finish(run_dir: Path, state: str, error: str | None = None) -> None:
         status["seconds"] = round(time.time() - status["started"], 1)
         status["figures"] = last_figures(read_lines(run_dir / METRICS))
         write_status(run_dir, **status | {"state": state, "error": error})
+
+
+def why_not_written(error: OSError) -> str:
+    """Say in a sentence why a run's folder cannot be written to.
+
+    Args:
+        error (`OSError`): What was raised.
+    """
+    place = error.filename or "the run's folder"
+    if error.errno in FULL:
+        return (
+            f"{place} cannot be written, for the disk is full; free some space, or give another by hydra.run.dir=..."
+        )
+    return f"{place} cannot be written ({error.strerror or error}); give another folder by hydra.run.dir=..."
+
+
+def is_full_disk(error: BaseException | None) -> bool:
+    """Tell whether an error comes from a disk that is full, whichever library wrote to it.
+
+    Args:
+        error (`BaseException`): What was raised.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
+        # safetensors and torch have errors of their own.
+        if any(words in str(error) for words in _FULL_WORDS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def environment() -> dict[str, Any]:

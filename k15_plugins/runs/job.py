@@ -3,6 +3,7 @@
 python -m k15_plugins.runs.job RUN_DIR
 """
 
+import shutil
 import signal
 import sys
 import traceback
@@ -12,11 +13,13 @@ from pathlib import Path
 from hydra.errors import InstantiationException
 from hydra.utils import get_object
 
-from k15_plugins.runs import folder, keys
+from k15_plugins.runs import folder
+from k15_plugins.runs.before import check_before_stage
 from k15_plugins.runs.labels import say, show_any_text
 from k15_plugins.runs.launch import hold_lifeline, is_first_rank
 from k15_plugins.runs.quiet import quiet
 from k15_plugins.runs.resume import shown
+from k15_plugins.trainers.checkpoint import checkpoints_in, is_half
 from k15_plugins.trainers.stopped import TrainingStopped
 
 FAILED, REFUSED, INTERRUPTED = 1, 2, 130
@@ -53,17 +56,19 @@ def _run(run_dir: Path) -> int:
     if is_first_rank():
         say("loading torch and TRL")
     try:
-        keys.check_nodes(config)
+        check_before_stage(config, run_dir)
     except ValueError as error:
         return _fail(run_dir, str(error), REFUSED)
     try:
         arguments = {key: value for key, value in config["stage"].items() if key != "_target_"}
         get_object(config["stage"]["_target_"])(config, run_dir, **arguments)
     except Exception as error:
+        if folder.is_full_disk(error):
+            return _disk_is_full(run_dir)
         (run_dir / folder.TRACEBACK).write_text(traceback.format_exc())
         # Hydra wraps what the class or function of a nested node raises.
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
-        if isinstance(cause, ValueError | ImportError | TrainingStopped):
+        if isinstance(cause, ValueError | ImportError | OSError | TrainingStopped):
             return _fail(run_dir, " ".join(str(cause).split()), FAILED)
         folder.finish(run_dir, "failed", f"{type(error).__name__}: {error}")
         raise
@@ -80,6 +85,20 @@ def _fail(run_dir: Path, message: str, code: int) -> int:
     # The launcher prints it, once for all ranks.
     folder.finish(run_dir, "failed", message)
     return code
+
+
+def _disk_is_full(run_dir: Path) -> int:
+    """Make room by what cannot be gone on from anyway, and say what to do; the checkpoints before stay."""
+    if is_first_rank():
+        for path in checkpoints_in(run_dir / folder.CHECKPOINTS).values():
+            if is_half(path):
+                shutil.rmtree(path)
+    message = f"no space is left on the disk of {shown(run_dir)}; free some, as much as a checkpoint takes at least."
+    try:
+        return _fail(run_dir, message, FAILED)
+    except OSError:
+        say(message, error=True)
+        return FAILED
 
 
 def _report(run_dir: Path) -> None:

@@ -21,14 +21,14 @@ class Backend:
 
     Args:
         processes (`int`): Processes of the job on this machine; more than one is started by torchrun.
-        environment (`dict[str, str]`): Environment variables of the job.
+        environment (`dict[str, str | int | float | bool]`): Environment variables of the job.
 
     Raises:
         ValueError: If there is not at least one process.
     """
 
     processes: int = 1
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str | int | float | bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not isinstance(self.processes, int) or self.processes < 1:

@@ -15,7 +15,9 @@ from k15_plugins.runs.build import build
 from k15_plugins.runs.collect import collect
 from k15_plugins.runs.devices import set_up_devices
 from k15_plugins.runs.launch import is_first_rank
-from k15_plugins.runs.stages import quiet, train
+from k15_plugins.runs.rewards import build_rewards
+from k15_plugins.runs.stages import build_problems, check_train, quiet, train
+from k15_plugins.runs.vocabulary import build_model
 from k15_plugins.samples import SampledProblem, read_samples
 from k15_plugins.trainers.long2short_dpo import Long2ShortDPOTrainer
 
@@ -103,7 +105,7 @@ def dpo(
         processing_class=tokenizer,
         callbacks=[RunRecorder(run_dir)],
         held_out=problems.held_out,
-        reward_func=build(next(iter(config["reward"].values()))),
+        reward_func=build_rewards(config["reward"])[0],
     )
     train(trainer)
     trainer.save_model(str(run_dir / folder.MODEL))
@@ -115,9 +117,13 @@ def _begin(
     quiet()
     set_up_devices()
     set_seed(config["seed"])
-    problems = build(config["task"])
-    model, tokenizer = build(config["model"])
+    problems, _ = build_problems(config)
+    check_train(config, problems)
     if samples is not None:
-        return model, tokenizer, problems, read_samples(Path(samples))
+        if not Path(samples).is_dir():
+            raise ValueError(f"stage.samples={samples} does not exist; give the folder samples/ of a run, or null.")
+        sampled = read_samples(Path(samples))
+        return *build_model(config["model"], problems.train, problems.held_out), problems, sampled
+    model, tokenizer = build_model(config["model"], problems.train, problems.held_out)
     sampled = collect(config, run_dir, run_dir / SAMPLES, model, tokenizer, problems.train, num_samples, batch_size)
     return model, tokenizer, problems, sampled

@@ -11,12 +11,12 @@ from k15_plugins.long2short.selection import select
 from k15_plugins.report.accuracy_tokens import draw_accuracy_tokens, point
 from k15_plugins.report.history import METRICS
 from k15_plugins.runs import folder
-from k15_plugins.runs.build import build
 from k15_plugins.runs.collect import collect
 from k15_plugins.runs.labels import say
 from k15_plugins.runs.launch import is_first_rank
 from k15_plugins.runs.resume import shown
-from k15_plugins.runs.stages import quiet
+from k15_plugins.runs.stages import build_problems, check_train, quiet
+from k15_plugins.runs.vocabulary import build_model
 from k15_plugins.samples import SampledProblem
 from k15_plugins.trainers.checkpoint import check_checkpoint, checkpoints_in, is_half
 
@@ -44,7 +44,7 @@ def evaluate_models(
         ValueError: If there are no held-out problems.
     """
     quiet()
-    held_out = build(config["task"]).held_out
+    held_out = build_problems(config)[0].held_out
     if not len(held_out):
         raise ValueError("task.held_out leaves no problems to measure on; hold some out.")
     sampled = measure(config, run_dir, models, held_out, num_samples, batch_size)
@@ -84,8 +84,9 @@ def select_checkpoint(
     steps = _complete_checkpoints(Path(run) / folder.CHECKPOINTS)
     if not steps:
         raise ValueError(f"stage.run={run} has no complete checkpoint to select from; give the folder of a run.")
-    problems = build(config["task"]).train
-    problems = problems.select(range(min(size, len(problems))))
+    whole, _ = build_problems(config)
+    check_train(config, whole)
+    problems = whole.train.select(range(min(size, len(whole.train))))
     models = {f"update {step}": str(path) for step, path in steps.items()}
     sampled = measure(config, run_dir, models, problems, num_samples, batch_size)
     if is_first_rank():
@@ -96,7 +97,7 @@ def select_checkpoint(
         print(
             f"k15: {chosen.name} is selected: accuracy {chosen.accuracy:.3f}, {chosen.tokens:.1f} tokens", flush=True
         )
-        model, tokenizer = build({**config["model"], "name": models[chosen.name]})
+        model, tokenizer = build_model({**config["model"], "name": models[chosen.name]})
         model.save_pretrained(run_dir / folder.MODEL)
         tokenizer.save_pretrained(run_dir / folder.MODEL)
 
@@ -133,7 +134,7 @@ def measure(
         path = models[name]
         if is_first_rank():
             print(f"k15: model {name}: {path}", flush=True)
-        model, tokenizer = build({**config["model"], "name": path})
+        model, tokenizer = build_model({**config["model"], "name": path}, problems)
         sampled[name] = collect(
             config, run_dir, run_dir / SAMPLES / folder_name, model, tokenizer, problems, num_samples, batch_size
         )

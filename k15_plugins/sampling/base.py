@@ -30,8 +30,8 @@ class ProblemSampler(ABC):
     """
 
     def __init__(self, success_rates: SuccessRates, seed: int) -> None:
-        if seed < 0:
-            raise ValueError(f"seed={seed} is negative: give 0 or more.")
+        if not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueError(f"seed={seed!r} is no seed: give a whole number from 0.")
         self.success_rates = success_rates
         self.num_problems = success_rates.num_problems
         self.seed = seed
@@ -62,8 +62,10 @@ class ProblemSampler(ABC):
             np.ndarray: (n,) int64, the problems in the order in which they were drawn.
 
         Raises:
-            ValueError: If `n` is negative, or if a refill comes before the first draw.
+            ValueError: If `n` is no whole number from 0, or if a refill comes before the first draw.
         """
+        if not isinstance(n, int | np.integer):
+            raise ValueError(f"n={n!r} is no number of problems: ask for a whole number.")
         if n < 0:
             raise ValueError(f"n={n} problems cannot be drawn: ask for 0 or more.")
         if refill and self.iteration < 0:

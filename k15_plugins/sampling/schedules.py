@@ -39,7 +39,7 @@ class EasyToHard:
     iterations: int
 
     def __post_init__(self) -> None:
-        if self.iterations < 1:
+        if not self.iterations >= 1:
             raise ValueError(f"iterations={self.iterations} is no walk: give at least 1.")
 
     def weights(self, iteration: int, levels: np.ndarray) -> np.ndarray:
@@ -64,7 +64,7 @@ class UniformThenHard:
     switch_iteration: int = 24
 
     def __post_init__(self) -> None:
-        if self.switch_iteration < 0:
+        if not self.switch_iteration >= 0:
             raise ValueError(f"switch_iteration={self.switch_iteration} never comes: give 0 or more.")
 
     def weights(self, iteration: int, levels: np.ndarray) -> np.ndarray:

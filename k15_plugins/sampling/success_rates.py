@@ -1,5 +1,6 @@
 """Success rate of every problem, learnt from the rollouts of the run itself (paper 2.3.4)."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,11 +47,13 @@ class SuccessRates:
     def __init__(
         self, num_problems: int, prior_right: float = 0.5, prior_wrong: float = 0.5, decay: float = 0.6
     ) -> None:
+        if not isinstance(num_problems, int | np.integer):
+            raise ValueError(f"num_problems={num_problems!r} is no whole number: give len(train_dataset).")
         if num_problems < 1:
             raise ValueError(f"num_problems={num_problems} leaves nothing to draw: give at least one problem.")
-        if prior_right <= 0 or prior_wrong <= 0:
+        if not (0 < prior_right < math.inf and 0 < prior_wrong < math.inf):
             raise ValueError(
-                f"prior_right={prior_right} and prior_wrong={prior_wrong} must both be above 0, "
+                f"prior_right={prior_right} and prior_wrong={prior_wrong} must both be above 0 and finite, "
                 "so that no problem counts as surely right or surely wrong: raise the one that is not."
             )
         if not 0 < decay <= 1:
@@ -181,6 +184,8 @@ class SuccessRates:
                 f"ids, right and rollouts have shapes {ids.shape}, {right.shape} and {rollouts.shape}: "
                 "give one number of each for every problem."
             )
+        if len(ids) and not np.issubdtype(ids.dtype, np.integer):
+            raise ValueError(f"ids is of type {ids.dtype}: pass the whole numbers that draw returned.")
         foreign = (ids < 0) | (ids >= self.num_problems)
         if foreign.any():
             raise ValueError(

@@ -110,6 +110,18 @@ def to_dataset(rows: list[dict[str, Any]], conversational: bool, with_entry: boo
     return Dataset.from_dict({name: [row[name] for row in rows] for name in columns}, features=Features(columns))
 
 
+def prompts_of(data: Dataset) -> Dataset:
+    """Leave out the columns that are not needed to read the prompts, images say.
+
+    Args:
+        data (`datasets.Dataset`): Gives the column `prompt`, be it only when a row is read (`set_transform`).
+
+    Returns:
+        `datasets.Dataset`: The same rows.
+    """
+    return data if data.format["type"] == "custom" else data.select_columns("prompt")
+
+
 def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Point at the nearest known name.
 

@@ -7,6 +7,8 @@ from typing import Literal
 from trl import GRPOConfig
 
 from k15_plugins.rollouts.repetition import RepetitionRule
+from k15_plugins.trainers.effects import check_effects
+from k15_plugins.trainers.values import check_values
 
 # Options of GRPO's own loss and advantages. They would be ignored here, and an ignored option misleads.
 _FOREIGN_OPTIONS = (
@@ -45,6 +47,9 @@ _NUMBERS = {
     "repetition_penalty_weight": float,
     "server_patience_seconds": float,
     "sampler_gap_bound": float,
+    "first_update_rho_bound": float,
+    "max_steps": int,
+    "num_train_epochs": float,
 }
 _NUMBERS_OR_NONE = {
     "importance_weight_cap": float,
@@ -63,8 +68,10 @@ class MirrorDescentConfig(GRPOConfig):
     """`GRPOConfig` with the arguments of Kimi k1.5's objective (https://huggingface.co/papers/2501.12599, 2.3).
 
     Everything of `GRPOConfig` that is not about GRPO's own loss keeps its meaning. Changed defaults:
-    `scale_rewards="none"` (the advantage is r - baseline, never divided by a deviation) and `disable_dropout=True`
-    (with dropout the log-ratio of the very first update would not be 0, and the penalty would punish noise).
+    `scale_rewards="none"` (the advantage is r - baseline, never divided by a deviation), `disable_dropout=True`
+    (with dropout the log-ratio of the very first update would not be 0, and the penalty would punish noise) and
+    `vllm_importance_sampling_correction=False` (`importance_weight_cap` takes its place). An option that the others
+    leave without effect is refused.
 
     Args:
         tau (`float`, *optional*, defaults to `0.4`):
@@ -137,6 +144,9 @@ class MirrorDescentConfig(GRPOConfig):
         sampler_gap_bound (`float`, *optional*, defaults to `0.1`):
             Warn when the log-probabilities of the sampler differ from the trainer's by more than this in the mean,
             nats.
+        first_update_rho_bound (`float`, *optional*, defaults to `0.1`):
+            Warn, once, when |rho| of a response in an iteration's first update is larger, nats. No weight has moved
+            then, so rho is 0 but for rounding; see `docs/objective.md`.
         fail_truncated (`bool`, *optional*):
             Let a response that was cut off, at `max_completion_length` or for its repetitions, have no final reward
             above 0. `None` does so with any of the rollout or repetition options, and leaves rewards as they are
@@ -213,6 +223,9 @@ class MirrorDescentConfig(GRPOConfig):
     sampler_gap_bound: float = field(
         default=0.1, metadata={"help": "Warn beyond this mean gap of log-probabilities to the sampler, nats."}
     )
+    first_update_rho_bound: float = field(
+        default=0.1, metadata={"help": "Warn beyond this |rho| in an iteration's first update, nats."}
+    )
     fail_truncated: bool | None = field(
         default=None,
         metadata={"help": "Let a response that was cut off have no final reward above 0; None: with rollout options."},
@@ -220,11 +233,15 @@ class MirrorDescentConfig(GRPOConfig):
     scale_rewards: str = field(
         default="none", metadata={"help": "Kept at 'none': the advantage is the reward minus the baseline."}
     )
+    vllm_importance_sampling_correction: bool = field(
+        default=False, metadata={"help": "Kept at False: GRPO's loss would take it; see importance_weight_cap."}
+    )
     disable_dropout: bool = field(
         default=True, metadata={"help": "Disable dropout, so that the log-ratio of an iteration's start is 0."}
     )
 
     def __post_init__(self) -> None:
+        check_values(self, [each.name for each in fields(GRPOConfig)])
         self._check_values()
         self._set_window()
         super().__post_init__()
@@ -346,6 +363,10 @@ class MirrorDescentConfig(GRPOConfig):
             "repetition_penalty_weight": self.repetition_penalty_weight >= 0,
             "server_patience_seconds": self.server_patience_seconds > 0,
             "sampler_gap_bound": self.sampler_gap_bound > 0,
+            "first_update_rho_bound": self.first_update_rho_bound > 0,
+            # -1 leaves it to num_train_epochs.
+            "max_steps": self.max_steps == -1 or self.max_steps >= 1,
+            "num_train_epochs": self.max_steps >= 1 or self.num_train_epochs > 0,
         }
         cures = {
             "tau": "take a number > 0 (0 is allowed with baseline='mean')",
@@ -359,6 +380,9 @@ class MirrorDescentConfig(GRPOConfig):
             "max_rollout_segments": "take 1 or more, or leave it out",
             "server_patience_seconds": "take more than 0 seconds",
             "sampler_gap_bound": "take more than 0 nats",
+            "first_update_rho_bound": "take more than 0 nats",
+            "max_steps": "take 1 or more updates, or leave it out and set num_train_epochs",
+            "num_train_epochs": "take a number > 0, or set max_steps",
         }
         for name, good in bounds.items():
             if not good:
@@ -382,27 +406,12 @@ class MirrorDescentConfig(GRPOConfig):
                 f"max_refills={self.max_refills} would wait for whole new groups, which partial rollouts avoid; "
                 "leave one of them out."
             )
-        needs_partial = {
-            "rollout_pool_groups": self.rollout_pool_groups is not None,
-            "max_rollout_segments": self.max_rollout_segments is not None,
-            "segments_in_loss": self.segments_in_loss != "all",
-        }
-        for name, is_set in needs_partial.items():
-            if is_set and not self.has_partial_rollouts:
-                raise ValueError(
-                    f"{name}={getattr(self, name)!r} has no effect without partial rollouts; set "
-                    "rollout_budget_tokens or rollout_pause_share, or leave it out."
-                )
-        if self.repetition_penalty_weight > 0 and self.repetition_max_period is None:
+        if self.neftune_noise_alpha is not None:
             raise ValueError(
-                f"repetition_penalty_weight={self.repetition_penalty_weight} needs a rule for repetitions; set "
-                "repetition_max_period or leave it out."
+                f"neftune_noise_alpha={self.neftune_noise_alpha} adds noise to every forward pass, so that the "
+                "log-ratio of an iteration's start would not be 0; leave it out."
             )
-        if self.positives_only and self.drop_negative_probability > 0:
-            raise ValueError(
-                f"drop_negative_probability={self.drop_negative_probability} has nothing to drop with "
-                "positives_only=True; leave one of them out."
-            )
+        check_effects(self)
 
 
 def _is_list_of_numbers(value: object) -> bool:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -12,6 +12,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from trl import DPOConfig, DPOTrainer
 
 from k15_plugins.evaluation.accuracy import evaluate
+from k15_plugins.trainers.checks import check_model_name, check_output_dir, check_processing_class
+from k15_plugins.trainers.values import check_values
 
 _SAMPLED = {"prompt_ids", "chosen_ids", "rejected_ids"}
 
@@ -50,6 +52,10 @@ class Long2ShortDPOConfig(DPOConfig):
         default=1.0, metadata={"help": "Temperature of the sampling of held-out problems."}
     )
 
+    def __post_init__(self) -> None:
+        check_values(self, [each.name for each in fields(self)])
+        super().__post_init__()
+
 
 class Long2ShortDPOTrainer(DPOTrainer):
     """`DPOTrainer` for long2short pairs (https://huggingface.co/papers/2501.12599, 2.4).
@@ -65,13 +71,14 @@ class Long2ShortDPOTrainer(DPOTrainer):
     Args:
         model: as `DPOTrainer`. As it is given it is also the reference, unless `ref_model` is.
         args: a `Long2ShortDPOConfig`.
+        train_dataset: pairs, as `Dataset.from_list(preference_pairs(...))`.
         held_out: problems with `prompt` and the columns that `reward_func` needs.
         reward_func: TRL reward function that gives 1 for a right final answer; needed with `held_out`.
         **kwargs: as `DPOTrainer`.
 
     Raises:
-        ValueError: if a pair is longer than `max_length`, or `held_out` comes without `reward_func`, with images, or
-            with a model that is sharded.
+        ValueError: if there is no pair, a pair is longer than `max_length`, or `held_out` comes without `reward_func`,
+            with images, or with a model that is sharded; if the output folder or the path of the model cannot be used.
     """
 
     # TRL leaves these to inference, which finds them optional.
@@ -83,26 +90,32 @@ class Long2ShortDPOTrainer(DPOTrainer):
         model: Any,
         args: Long2ShortDPOConfig,
         *,
+        train_dataset: Dataset | IterableDataset | None = None,
         held_out: Dataset | None = None,
         reward_func: Callable[..., list[float | None]] | None = None,
         **kwargs: Any,
     ):
-        data = kwargs["train_dataset"]
+        if not isinstance(args, Long2ShortDPOConfig):
+            raise ValueError(
+                f"args must be a Long2ShortDPOConfig, got {args!r:.100}; it takes all fields of DPOConfig."
+            )
+        check_output_dir(args.output_dir)
+        check_model_name(model)
+        check_processing_class(model, kwargs.get("processing_class"))
+        data = _checked_pairs(train_dataset)
         columns = data.column_names or []
         if args.max_length is not None and (isinstance(data, IterableDataset) or {"image", "images"} & set(columns)):
             raise ValueError(
                 f"max_length={args.max_length} cannot be checked before training on images or on an IterableDataset, "
                 "and would cut responses; leave it at None."
             )
-        has_adapters = kwargs.get("peft_config") is not None or is_peft_model(model)
-        if isinstance(model, torch.nn.Module) and not has_adapters and not args.precompute_ref_log_probs:
+        if held_out is not None:
+            _check_held_out(held_out, reward_func)
+        is_whole = isinstance(model, torch.nn.Module) and not is_peft_model(model) and not kwargs.get("peft_config")
+        if is_whole and not args.precompute_ref_log_probs:
             # TRL would load the model's name again, which a model that has no name, or has changed since, cannot give.
             kwargs.setdefault("ref_model", copy.deepcopy(model))
-        super().__init__(model=model, args=args, **kwargs)
-        if held_out is not None and reward_func is None:
-            raise ValueError("held_out needs a reward_func that tells right answers from wrong ones; give one.")
-        if held_out is not None and {"image", "images"} & set(held_out.column_names):
-            raise ValueError("held_out has images, which would be left out of the sampling; leave held_out out.")
+        super().__init__(model=model, args=args, train_dataset=data, **kwargs)
         if held_out is not None and (self.is_fsdp_enabled or self.is_deepspeed_enabled):
             raise ValueError("held_out cannot be sampled from a model that FSDP or DeepSpeed shards; leave it out.")
         kinds = list(data["kind"]) if "kind" in columns else []
@@ -186,6 +199,38 @@ class _HeldOut(TrainerCallback):
         trainer.model.eval()
         trainer.log({"eval_k15/accuracy": right / number, "eval_completions/mean_length": tokens / number})
         trainer.model.train(was_training)
+
+
+def _checked_pairs(data: Any) -> Dataset | IterableDataset:
+    if not isinstance(data, Dataset | IterableDataset):
+        raise ValueError(
+            f"train_dataset must be a Dataset of pairs, got {data!r:.100}; give "
+            "Dataset.from_list(preference_pairs(problems))."
+        )
+    if isinstance(data, Dataset) and not len(data):
+        raise ValueError(
+            "train_dataset must hold at least one pair, got none; sample more responses to each problem, or lower the "
+            "ratio of preference_pairs."
+        )
+    columns = set(data.column_names or _SAMPLED)  # of a stream nobody may know them
+    if not columns >= _SAMPLED and not columns >= {"chosen", "rejected"}:
+        raise ValueError(
+            f"train_dataset must have the columns chosen and rejected, got {', '.join(data.column_names or [])}; give "
+            "Dataset.from_list(preference_pairs(problems))."
+        )
+    return data
+
+
+def _check_held_out(held_out: Dataset, reward_func: Any) -> None:
+    if reward_func is None:
+        raise ValueError("held_out needs a reward_func that tells right answers from wrong ones; give one.")
+    if not len(held_out) or "prompt" not in held_out.column_names:
+        raise ValueError(
+            f"held_out must hold problems with a column prompt, got {len(held_out)} rows of "
+            f"{', '.join(held_out.column_names)}; correct it, or leave it out."
+        )
+    if {"image", "images"} & set(held_out.column_names):
+        raise ValueError("held_out has images, which would be left out of the sampling; leave held_out out.")
 
 
 def _refuse_long_pairs(pairs: Dataset, max_length: int, name: str) -> None:

@@ -268,6 +268,14 @@ def _refuse(args: MirrorDescentConfig, others: dict[str, Any]) -> None:
             "cast_lm_head_to_fp32=True changes the trainer's model, which the engine does not see; leave it out, or "
             "take backend.dtype=float32."
         )
+    for name in ("torch_compile", "use_liger_kernel", "optim_args", "model_init_kwargs"):
+        if getattr(args, name):
+            raise ValueError(
+                f"{name}={getattr(args, name)!r} has no effect on backend=megatron, whose model is Megatron-core's; "
+                "leave it out, and see EngineSettings.transformer."
+            )
+    if others.get("quantization_config") is not None:
+        raise ValueError("backend=megatron does not quantize; leave out quantization_config, or take another backend.")
     if others.get("optimizers", (None, None))[0] is not None:
         raise ValueError("backend=megatron trains with Megatron's Adam; leave out the optimizer.")
 

@@ -18,9 +18,11 @@ from k15_plugins.objective import (
     rest_advantages,
 )
 from k15_plugins.rollouts import Group, RolloutBudget, Trajectory, repeated_period
+from k15_plugins.trainers.checks import check_added_reward
 from k15_plugins.trainers.config import MirrorDescentConfig
 from k15_plugins.trainers.dropout import silence_dropout_attributes
 from k15_plugins.trainers.fill import fill_up, mask_of_last_tokens
+from k15_plugins.trainers.first_update import warn_of_first_rho
 from k15_plugins.trainers.iteration_warmup import IterationWarmup
 from k15_plugins.trainers.padding import logps_of_rows_cut_to_their_tokens
 from k15_plugins.trainers.partial_rollouts import PartialRollouts
@@ -30,6 +32,8 @@ from k15_plugins.trainers.sampler_gap import sampler_gap, warn_of_sampler_gap
 from k15_plugins.trainers.stopped import TrainingStopped
 from k15_plugins.update_loss import UpdateLoss
 
+# Rewards that come after the gather, and the options that are their weights.
+_ADDED_REWARDS = {"length_reward": "length_penalty_weight", "repetition_penalty": "repetition_penalty_weight"}
 # What TRL's log-probability function takes beside the tokens; absent for text.
 _FORWARD_KEYS = (
     "pixel_values",
@@ -83,14 +87,16 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             raise ValueError(
                 f"args is a {type(args).__name__}; give a MirrorDescentConfig, which takes all its fields."
             )
+        for name, option in _ADDED_REWARDS.items():
+            check_added_reward(reward_funcs, name, option, getattr(args, option))
         super().__init__(model, reward_funcs, args, **kwargs)
         self._group_accuracies: list[float] = []
+        self._has_warned_of_first_rho = False
         if self.args.disable_dropout:
             silence_dropout_attributes(self.model)
-        if self.args.length_penalty_weight > 0:
-            self._add_reward("length_reward", "length_penalty_weight")
-        if self.args.repetition_penalty_weight > 0:
-            self._add_reward("repetition_penalty", "repetition_penalty_weight")
+        for name, option in _ADDED_REWARDS.items():
+            if getattr(self.args, option) > 0:
+                self._add_reward(name, getattr(self.args, option))
         self._fails_truncated = self.args.fails_truncated()
         self.repetition = self.args.repetition_rule()
         self.rollouts = self._build_rollouts()
@@ -102,6 +108,12 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             raise ValueError(
                 f"importance_weight_cap={self.args.importance_weight_cap} needs the sampler's log-probabilities; "
                 "transformers generation gives them only with the rollout and repetition options; set use_vllm=True, "
+                "give a rollout_func, or leave it out."
+            )
+        if self.args.sampler_gap_bound != MirrorDescentConfig.sampler_gap_bound and not knows_the_sampler:
+            raise ValueError(
+                f"sampler_gap_bound={self.args.sampler_gap_bound} has no effect, for transformers generation gives "
+                "the sampler's log-probabilities only with the rollout and repetition options; set use_vllm=True, "
                 "give a rollout_func, or leave it out."
             )
         if self.args.reset_optimizer and self.is_deepspeed_enabled:
@@ -141,14 +153,8 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         )
         return PartialRollouts(self, budget, args.rollout_pool_groups, self.repetition)
 
-    def _add_reward(self, name: str, option: str) -> None:
+    def _add_reward(self, name: str, weight: float) -> None:
         """Take a reward in as one more column, so that TRL weighs and logs it like the others."""
-        weight = getattr(self.args, option)
-        if name in self.reward_func_names:
-            raise ValueError(
-                f"{option}={weight} adds a reward called {name}, so no reward function may be called {name}, and one "
-                f"is; give it another __name__, or set {option}=0."
-            )
         self.reward_funcs = [*self.reward_funcs, _comes_after_the_gather]
         self.reward_func_names = [*self.reward_func_names, name]
         self.reward_processing_classes = [*self.reward_processing_classes, None]
@@ -350,7 +356,10 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
 
     def _log_rollouts(self, baseline_N: Tensor) -> None:
         """Note each value by itself: TRL's mean is then one over all rollouts of an iteration, the spare ones too."""
-        accuracies = self._scored.correct_N.float().view(-1, self.num_generations).mean(dim=1).tolist()
+        scorable_GK = self._scored.scorable_N.view(-1, self.num_generations)
+        right_GK = self._scored.correct_N.view(-1, self.num_generations)
+        is_known_G = scorable_GK.any(dim=1)
+        accuracies = (right_GK.sum(dim=1) / scorable_GK.sum(dim=1))[is_known_G].tolist()
         self._group_accuracies += accuracies
         metrics = self._metrics["train"]
         metrics["k15/baseline"] += baseline_N.tolist()
@@ -359,7 +368,7 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
 
     def _log_groups(self, dead_before_G: Tensor, dead_G: Tensor) -> None:
         metrics = self._metrics["train"]
-        metrics["k15/group_accuracy_std"].append(pstdev(self._group_accuracies))
+        metrics["k15/group_accuracy_std"].append(pstdev(self._group_accuracies or [0.0]))
         metrics["k15/dead_groups"].append(dead_G.mean().item())
         if self.args.max_refills > 0:
             metrics["k15/refilled_groups"].append((dead_before_G.sum() - dead_G.sum()).item())
@@ -446,10 +455,20 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             metrics["k15/rho_std"].append(rho_N.std(correction=0).item())
             metrics["k15/rho_abs_mean"].append(rho_N.abs().mean().item())
             metrics["k15/rho_abs_max"].append(rho_N.abs().max().item())
-        if "kl" in figures:
-            self._log_mean("kl", figures["kl"][columns["mask"].any(dim=1)])
-        totals = gather(torch.stack([figures["entropy"].sum(), columns["mask"].sum()]).unsqueeze(0)).sum(dim=0)
-        metrics["entropy"].append((totals[0] / totals[1].clamp(min=1)).item())
+            is_first = self._step % self.micro_steps_per_iteration < self.args.gradient_accumulation_steps
+            if self.model.training and is_first and "ref_logps" in columns:
+                self._log_first_rho(metrics["k15/rho_abs_max"][-1])
+        # As TRL: means over the tokens in the loss.
+        for name in sorted({"kl", "entropy"} & figures.keys()):  # in the same order on all ranks
+            totals = gather(torch.stack([figures[name].sum(), columns["mask"].sum()]).unsqueeze(0)).sum(dim=0)
+            metrics[name].append((totals[0] / totals[1].clamp(min=1)).item())
+
+    def _log_first_rho(self, largest: float) -> None:
+        self._metrics["train"]["k15/first_update_rho_abs_max"].append(largest)
+        bound = self.args.first_update_rho_bound
+        if largest > bound and not self._has_warned_of_first_rho and self.accelerator.is_main_process:
+            self._has_warned_of_first_rho = True
+            warn_of_first_rho(largest, bound)
 
     def _log_mean(self, name: str, values: Tensor) -> None:
         totals = gather(torch.stack([values.sum(), values.new_tensor(values.numel())]).unsqueeze(0)).sum(dim=0)

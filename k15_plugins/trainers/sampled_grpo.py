@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import IterableDataset as TorchIterableDataset
 from transformers.trainer_utils import rotate_checkpoints
-from trl import GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer
 
 from k15_plugins.generation.engines import prepare_vllm
+from k15_plugins.generation.vllm_server import check_context
 from k15_plugins.sampling import ProblemSampler, UniformSampler
 from k15_plugins.trainers.checkpoint import (
     begin_checkpoint,
@@ -22,9 +23,17 @@ from k15_plugins.trainers.checkpoint import (
     state_file,
     write_manifest,
 )
-from k15_plugins.trainers.checks import check_before, check_names
+from k15_plugins.trainers.checks import (
+    check_before,
+    check_chat_template,
+    check_final_reward,
+    check_sampler,
+    names_apart,
+)
+from k15_plugins.trainers.final_reward import FinalRewardRange
 from k15_plugins.trainers.reward_calls import RewardCalls
 from k15_plugins.trainers.stopped import TrainingStopped
+from k15_plugins.trainers.unknown_tokens import warn_of_unreadable_prompts
 from k15_plugins.trainers.update_guard import UpdateGuard
 
 
@@ -52,7 +61,8 @@ class SampledGRPOTrainer(GRPOTrainer):
     process, a list of dicts; those with a method `on_held_out(trainer, rollouts)` the main process's own rollouts of
     each batch of an evaluation, with the data set's columns `answer` and `level` where it has them.
 
-    A reward that is not finite is told in a warning and counted in `k15/non_finite_rewards`; its row has no verdict.
+    A reward that is not finite, NaN included, is told in a warning and counted in `k15/non_finite_rewards`; its row
+    has no verdict, as if all functions had returned None.
     An update whose loss or gradient norm is not finite is skipped and noted as 1 in `k15/skipped_updates`; three in a
     row end the training, with a checkpoint (DeepSpeed and fp16, which skip such updates themselves, aside).
 
@@ -61,12 +71,14 @@ class SampledGRPOTrainer(GRPOTrainer):
         sampler: draws the problems, as indices into `train_dataset`. Defaults to a `UniformSampler` with `args.seed`;
             an `IterableDataset` keeps TRL's order.
         final_reward: name of the reward function that tells whether the final answer is right. Defaults to the first.
-        final_reward_threshold: final rewards from here on count as right.
-        **kwargs: as `GRPOTrainer`.
+        final_reward_threshold: final rewards from here on count as right. A warning says so once if it has told none
+            apart and they are not 0 and 1.
+        **kwargs: as `GRPOTrainer`. Of several reward functions with one name, the second is logged as `name_2`.
 
     Raises:
         ValueError: if the data set has no problems that can be trained on, a reward function cannot be called as TRL
-            calls it, the sampler does not fit the data set, or `final_reward` names no reward function.
+            calls it, the sampler does not fit the data set, `final_reward` names no reward function, or the model has
+            no name where it is loaded again by its name.
     """
 
     # TRL leaves these to inference, which finds them optional.
@@ -89,16 +101,19 @@ class SampledGRPOTrainer(GRPOTrainer):
         **kwargs: Any,
     ):
         given = inspect.signature(GRPOTrainer.__init__).bind_partial(self, *args, **kwargs).arguments
-        check_before(given, sampler)
+        if not isinstance(given.get("args"), GRPOConfig | None):
+            raise ValueError(f"args must be a GRPOConfig, got {given['args']!r:.100}; give GRPOConfig(output_dir).")
+        check_before(given, sampler, final_reward)
         if given.get("args") is not None:
             prepare_vllm(given["model"], given["args"])
         super().__init__(*args, **kwargs)
         if self.args.save_only_model and self.args.save_strategy != "no":
             raise ValueError("save_only_model=True leaves checkpoints that cannot be resumed from; leave it out.")
+        # An environment may have added rewards, and the model's name may have given the tokenizer.
         names = self.reward_func_names
-        check_names(names, final_reward)
-        if final_reward is not None and final_reward not in names:
-            raise ValueError(f"final_reward={final_reward!r} is no reward function; take one of {', '.join(names)}.")
+        check_final_reward(names, final_reward)
+        check_chat_template(self.train_dataset, "train_dataset", self.processing_class)
+        self.reward_func_names = names_apart(names)
         self._final_reward_index = 0 if final_reward is None else names.index(final_reward)
         self._final_reward_threshold = final_reward_threshold
         self.sampler: Any = self._fitting_sampler(sampler)
@@ -111,21 +126,15 @@ class SampledGRPOTrainer(GRPOTrainer):
         self._resumed_at: int | None = None
         self._guard = UpdateGuard()
         self._reward_calls = RewardCalls()
+        self._final_range = FinalRewardRange(self.reward_func_names[self._final_reward_index], final_reward_threshold)
+        warn_of_unreadable_prompts(self)
+        if self.args.use_vllm and self.args.vllm_mode == "server":
+            check_context(self)
 
     def _fitting_sampler(self, sampler: ProblemSampler | None) -> ProblemSampler | None:
-        if isinstance(self.train_dataset, IterableDataset):
-            if sampler is not None:
-                raise ValueError("sampler needs a train_dataset with a length; an IterableDataset has none.")
-            return None
-        size = len(self.train_dataset)
-        if sampler is None and not self.shuffle_dataset:
-            raise ValueError("shuffle_dataset=False has no effect on a sampler; give a sampler, or leave it out.")
-        if sampler is None:
-            return UniformSampler(size, seed=self.args.seed)
-        if sampler.num_problems != size:
-            raise ValueError(
-                f"sampler draws from {sampler.num_problems} problems but train_dataset has {size}; make them equal."
-            )
+        check_sampler(sampler, self.train_dataset, self.args)
+        if sampler is None and not isinstance(self.train_dataset, IterableDataset):
+            return UniformSampler(len(self.train_dataset), seed=self.args.seed)
         return sampler
 
     @property
@@ -198,6 +207,8 @@ class SampledGRPOTrainer(GRPOTrainer):
         lengths_N, truncated_N = gather(torch.tensor(local, device=rewards_NF.device)).unbind(dim=1)
         truncated_N = truncated_N.bool()
         final_N = rewards_NF[:, self._final_reward_index]
+        if self.model.training and self.accelerator.is_main_process:
+            self._final_range.see(final_N)
         if self._fails_truncated:
             final_N[truncated_N] = final_N[truncated_N].clamp(max=0.0)
         self._scored = ScoredRollouts(
@@ -215,15 +226,19 @@ class SampledGRPOTrainer(GRPOTrainer):
     def _rewards_without_verdict_where_not_finite(
         self, inputs: list, prompts: list, completions: list, completion_ids_list: list[list[int]]
     ) -> Tensor:
-        own = self.reward_funcs
-        self.reward_funcs = self._reward_calls.watched(own, self.reward_func_names)
+        own, names, calls = self.reward_funcs, self.reward_func_names, self._reward_calls
+        is_drawn = self.model.training and self.sampler is not None
+        problems = self._problems_N[self._local_share(len(self._problems_N))] if is_drawn else None
+        self.reward_funcs = calls.watched(own, names, problems)
         try:
             rewards_NF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         finally:
             self.reward_funcs = own
-        not_finite_N = gather(self._reward_calls.not_finite(len(prompts)).to(rewards_NF.device))
-        # Reward models are TRL's to call.
-        not_finite_N |= rewards_NF.isinf().any(dim=1)
+        mine_NF = rewards_NF[self._local_share(len(rewards_NF))]
+        for column, (function, name) in enumerate(zip(own, names, strict=True)):
+            if isinstance(function, torch.nn.Module):
+                calls.see_model(mine_NF[:, column].tolist(), name, prompts, completions)
+        not_finite_N = gather(calls.not_finite(len(prompts)).to(rewards_NF.device))
         rewards_NF[not_finite_N] = torch.nan
         mode = "train" if self.model.training else "eval"
         self._metrics[mode]["k15/non_finite_rewards"].append(not_finite_N.sum().item())
@@ -262,8 +277,12 @@ class SampledGRPOTrainer(GRPOTrainer):
         model.zero_grad(set_to_none=True)
 
     def _log_accuracy(self) -> None:
-        """Note each verdict by itself, so that TRL's mean is the one over all rollouts and not one over batches."""
-        verdicts = self._scored.correct_N.float().tolist()
+        """Note each verdict by itself, so that TRL's mean is the one over all rollouts and not one over batches.
+
+        It leaves out NaN, which stands for a rollout without a verdict.
+        """
+        scored = self._scored
+        verdicts = torch.where(scored.scorable_N, scored.correct_N.float(), torch.nan).tolist()
         if self.model.training:
             self._metrics["train"]["k15/accuracy"] += verdicts
             return

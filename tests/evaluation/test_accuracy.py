@@ -1,5 +1,6 @@
 """Accuracy and tokens per answer, on a tiny real model."""
 
+import pytest
 import tiny
 import torch
 
@@ -58,3 +59,20 @@ def test_messages_and_greedy():
     text = evaluate(model, tokenizer, plain, reward, **options)
     assert responses(evaluate(model, tokenizer, chat, reward, **options)) == responses(text)
     assert responses(evaluate(model, tokenizer, plain, reward, seed=9, **options)) == responses(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"problems": tiny.problems().select([])}, "problems must have at least one row"),
+        ({"problems": tiny.problems().remove_columns("prompt")}, "problems must have a column prompt, got answer"),
+        ({"max_new_tokens": 0}, "max_new_tokens=0 is out of range"),
+        ({"num_samples": 0}, "num_samples=0 is out of range"),
+        ({"temperature": -1.0}, "temperature=-1.0 is out of range"),
+        ({"reward_func": dict}, "reward_func must be a reward function, got <class 'dict'>"),
+    ],
+)
+def test_what_cannot_be_sampled_or_scored_is_refused(changes, message):
+    given = {"problems": tiny.problems(), "reward_func": tiny.odd_start, "max_new_tokens": 4} | changes
+    with pytest.raises(ValueError, match=message):
+        evaluate(None, None, **given)

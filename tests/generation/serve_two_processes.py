@@ -12,7 +12,7 @@ from k15_plugins.generation.segments import SegmentRequest
 from k15_plugins.generation.vllm_server import generate_with_vllm_server
 from k15_plugins.runs.devices import leave_processes, set_up_devices
 
-ALLOWANCES = {0: [2, 2, 2], 1: [2, 6]}
+ALLOWANCES = {0: [2, 5, 2], 1: [2, 6]}
 
 
 class Client:
@@ -39,7 +39,7 @@ def main(folder: str) -> None:
         logprobs=0,
         structured_outputs_regex=None,
         generation_kwargs={},
-        max_completion_length=9,
+        max_completion_length=9,  # no response of this test may be as long
         vllm_client=Client(),
     )
     trainer = SimpleNamespace(

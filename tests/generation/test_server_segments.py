@@ -11,7 +11,7 @@ from k15_plugins.rollouts import RepetitionRule
 
 
 def segments(rows, allowances, rule=None, started=()):
-    generation = SimpleNamespace(max_completion_length=16, generation_kwargs={}, vllm_client=None)
+    generation = SimpleNamespace(generation_kwargs={}, vllm_client=None)
     trainer = SimpleNamespace(
         vllm_generation=generation,
         accelerator=SimpleNamespace(is_main_process=False),
@@ -36,9 +36,9 @@ def segments(rows, allowances, rule=None, started=()):
     return [(len(each.ids), each.is_ended) for each in found]
 
 
-def test_what_is_shorter_than_the_servers_limit_was_ended_by_the_server():
-    rows = [[9] * 8, [9] * 6, [9] * 3, [9] * 4, [9] * 8]
-    assert segments(rows, [8, 4, 4, 4, 4]) == [(8, False), (4, False), (3, True), (4, True), (4, False)]
+def test_what_is_shorter_than_its_limit_was_ended_by_the_server():
+    rows = [[9] * 8, [9] * 4, [9] * 3]
+    assert segments(rows, [8, 4, 4]) == [(8, False), (4, False), (3, True)]
 
 
 def test_a_repetition_from_before_the_rule_cuts_nothing_off():

@@ -27,6 +27,6 @@ samples = st.lists(
     min_size=1,
     max_size=8,
 )
-problems = st.lists(samples, max_size=5).map(
+problems = st.lists(samples, min_size=1, max_size=5).map(
     lambda many: [problem(*each, number=number) for number, each in enumerate(many)]
 )

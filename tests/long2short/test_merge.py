@@ -257,8 +257,14 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
         merge_checkpoints([one, two], out, [0.2, 0.3, 0.5])
     with pytest.raises(ValueError, match=r"sum to 0\.9; they have to sum to 1"):
         merge_checkpoints([one, two], out, [0.4, 0.5])
-    with pytest.raises(ValueError, match="they have to sum to 1"):
-        merge_checkpoints([one, two], out, [float("nan"), 1.0])
+    for weights in ([float("nan"), 1.0], [float("inf"), 0.0], ["0.5", "0.5"]):
+        with pytest.raises(ValueError, match="are not all numbers; give a finite one for each model"):
+            merge_checkpoints([one, two], out, weights)
+    with pytest.raises(ValueError, match=r"checkpoints must be a list of folders, got '.*one'; give two or more"):
+        merge_checkpoints(str(one), out)
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"output_dir=.*file must be a folder, and it is a file"):
+        merge_checkpoints([one, two], tmp_path / "file")
     with pytest.raises(ValueError, match="nowhere does not exist"):
         merge_checkpoints([one, tmp_path / "nowhere"], out)
     with pytest.raises(ValueError, match=r"output_dir=.*two is not empty"):

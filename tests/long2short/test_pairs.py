@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from long2short.cases import problem, problems, sample
 
 from k15_plugins.long2short.pairs import preference_pairs
-from k15_plugins.long2short.shortest import shortest_correct
+from k15_plugins.long2short.shortest import shortest_correct, shortest_rows
 
 
 def lengths(pairs):
@@ -134,7 +134,8 @@ def test_a_share_of_a_kind_that_is_not_there_is_refused():
         preference_pairs(wrong, wrong_share=0)
     assert len(preference_pairs(long, wrong_share=0)) == 3
     assert len(preference_pairs(wrong, wrong_share=1)) == 1
-    assert preference_pairs([], wrong_share=0.5) == []
+    nothing_right = [problem(sample(4, False))]
+    assert preference_pairs(nothing_right, wrong_share=0.5) == []
 
 
 @pytest.mark.parametrize(("share", "wrong", "long"), [(0.25, 10, 30), (0.75, 30, 10), (0.5, 30, 30), (0.0, 0, 30)])
@@ -150,11 +151,19 @@ def test_the_share_is_reached_by_leaving_out_the_other_kind_by_seed(share, wrong
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"ratio": 1.0}, "ratio=1.0 would reject"),
+        ({"ratio": 1.0}, "ratio=1.0 is out of range"),
         ({"pairs_per_problem": 0}, "pairs_per_problem=0 gives no pairs"),
         ({"wrong_share": 1.5}, "wrong_share=1.5 is no share"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
-        preference_pairs([], **options)
+        preference_pairs([problem(sample(4, True))], **options)
+
+
+@pytest.mark.parametrize("make", [preference_pairs, shortest_rows])
+def test_what_holds_no_problems_is_refused(make):
+    with pytest.raises(ValueError, match="problems must hold at least one problem, got none"):
+        make([])
+    with pytest.raises(ValueError, match=r"problems must be a list of SampledProblem, got {'problem'"):
+        make({"problem": 1})

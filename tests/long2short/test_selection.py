@@ -53,3 +53,8 @@ def test_exactly_one_point_is_within_one_point():
 def test_a_loss_out_of_range_is_refused():
     with pytest.raises(ValueError, match="accuracy_loss=2 is no share"):
         select([Point("a", 0.5, 1.0)], 2)
+
+
+def test_no_model_is_refused():
+    with pytest.raises(ValueError, match="points must hold at least one model, got none"):
+        select([])

@@ -25,9 +25,10 @@ def free_port():
 
 
 @contextmanager
-def server(model, port, log):
+def server(model, port, log, *more, context=192):
     """Start the documented command and wait until it answers; ends all that it has started."""
-    command = vllm_cpu_server.command(model, "--port", str(port), "--max-model-len", "192", "--dtype", "float32")
+    length = ("--max-model-len", str(context))
+    command = vllm_cpu_server.command(model, "--port", str(port), *length, "--dtype", "float32", *more)
     environment = {**vllm_cpu_server.ENVIRONMENT, **os.environ, "OMP_NUM_THREADS": "1"}
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -95,7 +96,13 @@ def model(tmp_path_factory):
 
 def test_weights_arrive_exactly_and_a_lost_server_loses_no_rollout(tmp_path, model):
     port = free_port()
-    with server(model, port, tmp_path / "server.log") as process:
+    # No token to spare for the longest prompt with the longest response.
+    longest = max(len(tiny.tiny_tokenizer()(each)["input_ids"]) for each in tiny.problems()["prompt"]) + 16
+    with server(model, port, tmp_path / "server.log", context=longest) as process:
+        with pytest.raises(
+            ValueError, match=rf"into the --max-model-len {longest} of .* --max-model-len {longest + 1}"
+        ):
+            build(tmp_path / "longer", model, port, max_completion_length=17)
         trainer, _ = build(tmp_path / "run", model, port)
         client = trainer.vllm_generation.vllm_client
         trainer.add_callback(WhenItGenerates(6, client, lambda: signal_all(process, signal.SIGSTOP)))
@@ -129,3 +136,12 @@ def test_weights_arrive_exactly_and_a_lost_server_loses_no_rollout(tmp_path, mod
         old = [each for each in rest.rollouts if each["segments"][0][0] < 3]
         assert old
         assert again.sampler.iteration == 5
+
+
+def test_a_server_of_several_engines_is_refused(tmp_path, model):
+    port = free_port()
+    with (
+        server(model, port, tmp_path / "server.log", "--data-parallel-size", "2"),
+        pytest.raises(ValueError, match="must be one engine, got --data-parallel-size 2: its engines share a seed"),
+    ):
+        build(tmp_path / "run", model, port)

@@ -2,7 +2,14 @@
 
 import pytest
 
-from k15_plugins.rewards.answers import AFTER_ANSWER, ANSWER_TAGS, BOXED, compile_pattern, final_answer, response_text
+from k15_plugins.rewards.answers import (
+    AFTER_ANSWER,
+    ANSWER_TAGS,
+    boxed_answer,
+    compile_pattern,
+    final_answer,
+    response_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,10 +30,6 @@ from k15_plugins.rewards.answers import AFTER_ANSWER, ANSWER_TAGS, BOXED, compil
         (ANSWER_TAGS, "<answer>4", None),
         (ANSWER_TAGS, "<answer>4 <answer>5</answer>", "5"),
         (ANSWER_TAGS, "<answer> </answer>", None),
-        (BOXED, r"It is \boxed{4}, no, $\boxed{\frac{1}{\sqrt{2}}}$.", r"\frac{1}{\sqrt{2}}"),
-        (BOXED, r"\boxed{4} and so on", None),
-        (BOXED, r"\boxed{4", None),
-        (BOXED, r"\boxed{4} or \boxed{5", None),
         (r"####(.+)|= (\d+)", "#### 3", "3"),
         (r"\d+", "1 2 3", "3"),
     ],
@@ -35,7 +38,43 @@ def test_only_the_last_match_counts_and_nothing_may_follow_it(pattern, text, ans
     assert final_answer(text, compile_pattern(pattern)) == answer
 
 
-@pytest.mark.parametrize("pattern", [AFTER_ANSWER, ANSWER_TAGS, BOXED])
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        (r"It is \boxed{4}, no, $\boxed{\frac{1}{\sqrt{2}}}$.", r"\frac{1}{\sqrt{2}}"),
+        (r"Janet makes \boxed{18} dollars every day.", "18"),
+        (r"\begin{aligned} x &= 2 \\ &= \boxed{4} \end{aligned}", "4"),
+        (r"\boxed{a_{b_{c_{d_{e_{f}}}}}}", "a_{b_{c_{d_{e_{f}}}}}"),
+        (r"A set {1, 2 in the text, then \boxed{\{1, 2\}} and }", r"\{1, 2\}"),
+        (r"\boxed{\left\{ 1 \right.}", r"\left\{ 1 \right."),
+        (r"\boxed{6 \boxed{7}}", "7"),
+        (r"\fbox{4}", "4"),
+        (r"$\boxed {4}$", "4"),
+        (r"$\boxed 4$", "4"),
+        (r"\boxed{4}. Write it as \boxed{}.", "4"),
+        (r"\boxed{ }", None),
+        (r"\boxed{4", None),
+        (r"\boxed{4} or \boxed{5", None),
+        (r"the answer is 4", None),
+        # Boxes side by side are the parts of one answer.
+        (r"The roots are $\boxed{1}$ and $\boxed{2}$.", "1, 2"),
+        (r"\boxed{6} \text{ or } \boxed{7}", "6, 7"),
+        (r"\boxed{7}, \boxed{7}", "7"),
+        (r"$\boxed{6}$ is wrong, so $\boxed{7}$", "7"),
+    ],
+)
+def test_the_last_box_is_the_answer(text, answer):
+    assert boxed_answer(text) == answer
+
+
+@pytest.mark.parametrize(
+    "piece", [r"\boxed{", "{", r"\boxed{{{{{", r"\boxed{1}", r"\boxed{1} and or ", "and ", "}", r"\boxed "]
+)
+def test_no_response_makes_boxes_slow(piece):
+    boxed_answer(piece * (40_000 // len(piece)))
+
+
+@pytest.mark.parametrize("pattern", [AFTER_ANSWER, ANSWER_TAGS])
 @pytest.mark.parametrize("piece", ["answer ", "<answer>", r"\boxed{", "{", r"\boxed{{{{{", "a", "answer is: "])
 def test_no_response_makes_a_pattern_slow(pattern, piece):
     final_answer(piece * (40_000 // len(piece)), compile_pattern(pattern))  # a quadratic pattern takes minutes

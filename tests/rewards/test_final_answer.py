@@ -107,7 +107,7 @@ def test_a_failing_scorer_costs_its_sample_and_is_counted_and_logged(caplog):
     ("gold", "given", "right"),
     [
         (r"\frac{1}{2}", "0.5", True),
-        (r"\frac{3}{4}", r"\frac{6}{8}", True),
+        (r"\frac{3}{4}", r"\dfrac{3}{4}", True),
         ("3/2", r"1\frac{1}{2}", True),
         ("5", r"5\text{ cm}", True),
         ("5 cm", "5", True),
@@ -135,6 +135,19 @@ def test_a_failing_scorer_costs_its_sample_and_is_counted_and_logged(caplog):
         ("120", "5!", False),
         ("2", r"\sqrt{4}", False),
         ("3", r"\lfloor 3.2 \rfloor", False),
+        ("7", r"\frac{14}{2}", False),
+        (r"\frac{3}{4}", r"\frac{6}{8}", False),
+        (r"\frac{x^3}{3}", r"\int x^2 dx", False),
+        ("2x", r"\frac{d}{dx} x^2", False),
+        # Neither are alternatives, or an equation whose sides differ.
+        ("7", r"1 \lor 2 \lor 3 \lor 4 \lor 5 \lor 6 \lor 7", False),
+        ("6", "5=6", False),
+        ("6", r"6 \text{ or 5}", False),
+        ("6", "6.", True),
+        ("6", "6 dollars", True),
+        ("50", r"50\%", True),
+        ("12", "3 + 9 = 12", True),
+        ("12", "m + n = 12", True),
     ],
 )
 def test_math(gold, given, right):
@@ -144,12 +157,57 @@ def test_math(gold, given, right):
 
 
 def test_math_takes_the_final_box_only():
-    completions = [r"\boxed{5} no, \boxed{6}", r"\boxed{6} no, \boxed{5}", r"\boxed{5} I think", "5"]
-    assert call(MATH, completions, answer=["5"] * 4)[0] == [0.0, 1.0, 0.0, 0.0]
+    completions = [r"\boxed{5} no, \boxed{6}", r"\boxed{6} no, \boxed{5}", r"\boxed{5} dollars every day.", "5"]
+    assert call(MATH, completions, answer=["5"] * 4)[0] == [0.0, 1.0, 1.0, 0.0]
+
+
+def test_math_finds_the_answer_by_a_pattern():
+    completions = ["3 + 4 = 7\n#### 7", "#### 7 dollars", "#### 8", r"\boxed{7}"]
+    for strict in (True, False):
+        reward = MathReward(r"####\s*(.+)", timeout_seconds=20, strict=strict)
+        assert call(reward, completions, answer=["7"] * 4)[0] == [1.0, 1.0, 0.0, float(not strict)]
+
+
+def test_evaluation_counts_the_value_and_looks_for_an_answer_without_a_box():
+    completions = [r"\boxed{3 + 4}", "The answer is $7$.", "", r"\boxed{5=7}", r"The answer is $7$, so \boxed{8}."]
+    assert call(MATH, completions, answer=["7"] * 5)[0] == [0.0] * 5
+    values, metrics = call(MathReward(timeout_seconds=20, strict=False), completions, answer=["7"] * 5)
+    assert (values, metrics) == ([1.0, 1.0, 0.0, 0.0, 0.0], [("k15/verifier_failures", 0.0)])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "9^{9^{9^9}}",
+        "10^{10^{10}}",
+        "(10^{9})!",
+        "(" * 300 + "7" + ")" * 300,
+        r"\frac{1}{" * 90 + "7" + "}" * 90,
+        r"\int_0^1 \frac{4}{1+x^2} dx",
+        "1+" * 400 + "1",
+        "9" * 5000,
+        "7 " + "a" * 900 + " 8",
+        "9^{9^{9^9}} = 8",
+        "7" + " dollars" * 100 + " 8",
+    ],
+)
+def test_what_is_no_number_costs_no_time_in_training(answer):
+    assert call(MATH, [rf"\boxed{{{answer}}}"], answer=["7"]) == ([0.0], [("k15/verifier_failures", 0.0)])
+
+
+def test_math_runs_no_answer_as_code(tmp_path):
+    code = f"__import__('pathlib').Path({str(tmp_path / 'ran')!r}).touch()"
+    forms = ["{}", r"\text{{{}}}", "7 if {} else 7", "(lambda: {})()", "x = {}", "{}, 7", r"\frac{{{}}}{{1}}", "S({})"]
+    answers = [form.format(code) for form in forms]
+    completions = [rf"\boxed{{{answer}}}" for answer in answers] + answers + [f"The answer is ${a}$" for a in answers]
+    for reward in (MATH, MathReward(timeout_seconds=20, strict=False)):
+        for gold in ("8", "x^2"):
+            assert call(reward, completions, answer=[gold] * len(completions))[0] == [0.0] * len(completions)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_math_that_takes_for_ever_costs_its_sample():
-    reward = MathReward(timeout_seconds=2)
+    reward = MathReward(timeout_seconds=2, strict=False)
     right = (r"\boxed{\pi}", r"\pi")
     texts, gold = zip(right, (r"\boxed{(10^{9})!}", r"\pi"), right, strict=True)
     assert call(reward, texts, answer=gold) == ([1.0, 0.0, 1.0], [("k15/verifier_failures", 1.0)])

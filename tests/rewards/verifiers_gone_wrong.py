@@ -1,10 +1,15 @@
 """Verifiers that misbehave; only the verifier's process imports this file."""
 
+import contextlib
 import os
+import pickle
+import pkgutil
 import re
 import signal
 import time
 from pathlib import Path
+
+from k15_plugins.rewards import verify_worker
 
 
 def judge(what: str, *arguments: str) -> float:
@@ -13,10 +18,12 @@ def judge(what: str, *arguments: str) -> float:
         "pass": lambda: 1.0,
         "fail": lambda: 0.0,
         "pid": os.getpid,
+        "parent": os.getppid,
         "threads": lambda: float(os.environ["OMP_NUM_THREADS"]),
         "raise": _raise,
         "leave": _leave,
         "sleep": lambda: time.sleep(1000),
+        "wait": _wait,
         "loop": _loop_with_signals_blocked,
         "hold the lock": _hold_the_interpreter_lock,
         "die": lambda: os._exit(7),
@@ -24,6 +31,12 @@ def judge(what: str, *arguments: str) -> float:
         "print": _print,
         "nothing": lambda: None,
         "say and hang": lambda: _say_and_hang(*arguments),
+        "pass from now on": _pass_from_now_on,
+        "kill the parent": lambda: _signal_the_parent(signal.SIGKILL),
+        "stop the parent": lambda: _signal_the_parent(signal.SIGSTOP),
+        "leave a daemon": lambda: _leave_a_daemon(*arguments),
+        "sockets": _sockets,
+        "forge": _forge,
     }[what]()
 
 
@@ -54,3 +67,49 @@ def _print():
 def _say_and_hang(path):
     Path(path).write_text(str(os.getpid()))
     _hold_the_interpreter_lock()
+
+
+def _wait():
+    time.sleep(1.5)
+    return 1.0
+
+
+def _pass_from_now_on():
+    global judge
+    judge = lambda *_: 1.0  # noqa: E731
+    pkgutil.resolve_name = lambda _: judge
+    verify_worker._judge = lambda *_: verify_worker._SCORE.pack(b"=", 1.0)
+    return 0.5
+
+
+def _signal_the_parent(what):
+    os.kill(os.getppid(), what)
+    time.sleep(1000)
+
+
+def _leave_a_daemon(path):
+    worker = os.getppid()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(0.5)
+            Path(path).touch()
+            os.kill(worker, signal.SIGKILL)
+        os._exit(0)
+    os.wait()
+    return 1.0
+
+
+def _sockets():
+    count = 0
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            count += os.readlink(f"/proc/self/fd/{number}").startswith("socket:")
+    return float(count)
+
+
+def _forge():
+    for number in range(3, 20):
+        with contextlib.suppress(OSError):
+            os.write(number, pickle.dumps(1.0))
+    time.sleep(1000)

@@ -156,7 +156,7 @@ def test_cfg_shows_everything(k15):
         (["+recipe=kimi_rl", "+backend.proceses=2"], "unknown key backend.proceses: did you mean backend.processes?"),
         (["+recipe=kimi_rl", "backend.processes=0"], "k15: backend.processes=0 is not a number of processes; take 1"),
         (["+recipe=kimi_rl", "model=hub"], "k15: model.name has no value; give it one by model.name=..."),
-        (["+recipe=kimi_rl", "seed=x"], "k15: seed=x is not a seed; give a whole number, 0 or more."),
+        (["+recipe=kimi_rl", "seed=x"], "k15: seed='x' is not a seed; give a whole number from 0 to 4294967295."),
         (
             ["+recipe=kimi_rl", "resume=nowhere"],
             "k15: resume=nowhere does not exist; give the folder",
@@ -255,3 +255,68 @@ def test_the_job_ends_with_its_launcher(k15, number):
     expected = "running" if number == signal.SIGKILL else "interrupted"
     assert status(k15.folder / "run")["state"] == expected
     assert (k15.folder / "run" / "report.html").exists() == (number != signal.SIGKILL)
+
+
+def test_two_runs_of_the_same_second_get_a_folder_each(k15):
+    same = f"hydra.run.dir='${{k15_folder:null,{k15.folder}/outputs/now}}'"
+    both = [k15.start("+recipe=stub", same) for _ in range(2)]
+    for process in both:
+        _, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+    folders = sorted(path.name for path in (k15.folder / "outputs").iterdir())
+    assert folders == ["now", "now-1"]
+    for name in folders:
+        assert status(k15.folder / "outputs" / name)["figures"]["score"] == 0
+        assert len((k15.folder / "outputs" / name / "metrics.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_question_makes_no_folder(k15):
+    done = k15("+recipe=stub", "--cfg", "all", "--resolve")
+    assert done.returncode == 0, done.stderr
+    assert not (k15.folder / "outputs").exists()
+
+
+@pytest.mark.parametrize("place", ["file", "file/run", "/proc/run"])
+def test_a_folder_that_cannot_be_made_is_refused_in_a_sentence(k15, place):
+    (k15.folder / "file").write_text("in the way")
+    done = k15("+recipe=stub", f"hydra.run.dir={place}")
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "cannot be written (" in done.stderr
+    assert "give another folder by hydra.run.dir=..." in done.stderr
+
+
+def test_what_reads_the_help_may_stop_reading(k15):
+    for words in (["--help"], ["+recipe=kimi_rl", "--cfg", "job"]):
+        process = k15.start(*words)
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=60) in (0, 1)
+
+
+@pytest.mark.parametrize("word", ["task=null", "reward=", "+recipe=null"])
+def test_a_group_set_to_nothing_is_refused(k15, word):
+    done = k15(*([] if "recipe" in word else ["+recipe=kimi_rl"]), word)
+    assert done.returncode == 2
+    assert f"k15: {word.lstrip('+').partition('=')[0]} must be one of its options, got " in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_full_disk_is_told_with_what_to_do(k15):
+    (k15.folder / "stub_stage.py").write_text(
+        "import resource, pathlib\n"
+        "def score(config, run_dir, value):\n"
+        "    half = run_dir / 'checkpoints' / 'checkpoint-2'\n"
+        "    half.mkdir(parents=True)\n"
+        "    (half / 'k15_manifest.json.half').touch()\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+        "    (half / 'weights').write_bytes(bytes(300_000))\n"
+    )
+    done = k15("+recipe=stub", "hydra.run.dir=run")
+    assert done.returncode == 1
+    assert (
+        "k15: no space is left on the disk of run; free some, as much as a checkpoint takes at least." in done.stderr
+    )
+    assert "Traceback" not in done.stderr
+    assert status(k15.folder / "run")["state"] == "failed"
+    assert not (k15.folder / "run" / "checkpoints" / "checkpoint-2").exists()

@@ -1,5 +1,6 @@
 """Every recipe and every option of every group composes, and names only what exists."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import pytest
 from omegaconf import OmegaConf
 
 import k15_plugins.runs.cli  # noqa: F401 - registers the resolver
-from k15_plugins.runs import keys
+from k15_plugins import MirrorDescentConfig
+from k15_plugins.runs import keys, rewards, values
 
 CONF = Path(keys.__file__).parents[1] / "conf"
 RECIPES = sorted(path.stem for path in (CONF / "recipe").glob("*.yaml"))
@@ -24,13 +26,14 @@ NEEDED = {
     "long2short_rejection": ["model.name=some/model"],
     "long2short_dpo": ["model.name=some/model"],
     "long2short_rl": ["model.name=some/model"],
+    "kimi_rl_hub": ["model.name=some/model", "trainer.args.bf16=false"],
     "kimi_rl_7b_8gpu": ["task.path=problems.jsonl"],
     "kimi_rl_7b_64gpu": ["task.path=problems.jsonl", *SEVERAL],
     "kimi_rl_30b_a3b_8gpu": ["task.path=problems.jsonl", SEVERAL[1]],
     "kimi_rl_30b_a3b_64gpu": ["task.path=problems.jsonl", *SEVERAL],
     "model=hub": ["model.name=some/model"],
-    "task=jsonl": ["task.path=problems.jsonl"],
-    "task=benchmark": ["task.name=math_500"],
+    "task=jsonl": ["task.path=problems.jsonl", "reward=exact_match"],
+    "task=benchmark": ["task.name=math_500", "reward=math"],
 }
 BESIDE = {"trainer=grpo": "grpo", "trainer=no_training": "long2short_rejection"}
 
@@ -45,7 +48,13 @@ def compose(*overrides: str) -> dict:
 
 def check(config: dict) -> None:
     keys.check_top_level(config)
+    values.check_values(config)
+    rewards.check_own_columns(config)
     keys.check_nodes(config)
+    args = config.get("trainer", {}).get("args", {})
+    if args.get("_target_") == "k15_plugins.trainers.config.MirrorDescentConfig":
+        here = {"output_dir": "outputs", "use_cpu": True, "bf16": False}
+        MirrorDescentConfig(**{name: value for name, value in args.items() if name != "_target_"} | here)
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -63,6 +72,19 @@ STEPS = [
 @pytest.mark.parametrize("words", STEPS)
 def test_every_step_of_a_pipeline_composes_and_names_only_what_exists(words):
     check(compose(*(re.sub(r"@(\w+)", r"some/\1", word) for word in words)))
+
+
+def arms() -> dict[str, list[str]]:
+    path = Path(__file__).parents[2] / "benchmarks" / "learning.py"
+    spec = importlib.util.spec_from_file_location("learning_benchmark", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.ARMS
+
+
+@pytest.mark.parametrize("arm", ARMS := arms())
+def test_every_arm_of_the_benchmark_composes_and_names_only_what_exists(arm):
+    check(compose(*ARMS[arm]))
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -94,10 +116,16 @@ def test_an_unknown_key_is_refused_with_the_nearest_name(override, nearest):
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("trainer.args.tau=abc", "trainer.args.tau='abc' is not a number; the default is 0.4"),
-        ("+trainer.args.weight_decay=none", "trainer.args.weight_decay='none' is not a number"),
-        ("task.seed=x", "task.seed='x' is not a number"),
-        ("trainer.args.disable_dropout=maybe", "trainer.args.disable_dropout='maybe' is not true or false"),
+        ("trainer.args.tau=abc", "trainer.args.tau must be a number, got 'abc'; the default is 0.4"),
+        (
+            "+trainer.args.weight_decay=none",
+            "trainer.args.weight_decay must be a number, got 'none'; the default is 0.0",
+        ),
+        ("task.seed=x", "task.seed must be a whole number, got 'x'; the default is 0"),
+        (
+            "trainer.args.disable_dropout=maybe",
+            "trainer.args.disable_dropout must be true or false, got 'maybe'; the default is True",
+        ),
     ],
 )
 def test_a_number_must_be_a_number(override, sentence):
@@ -107,7 +135,7 @@ def test_a_number_must_be_a_number(override, sentence):
 
 def test_a_reward_must_say_what_it_is():
     with pytest.raises(ValueError, match=r"reward\.other has no _target_"):
-        keys.check_nodes(compose("+recipe=kimi_rl", "+reward.other.weight=1"))
+        check(compose("+recipe=kimi_rl", "+reward.other.weight=1"))
 
 
 def test_a_target_must_exist():

@@ -8,7 +8,9 @@ import torch
 from matplotlib.image import imread
 from runs.test_cli_training import COMMAND, ROOT, run
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from k15_plugins.evaluation.benchmarks import _BOXED
 from k15_plugins.long2short.selection import Point, select
 from k15_plugins.report.history import read_lines
 from k15_plugins.samples import read_samples
@@ -140,10 +142,16 @@ def test_select_then_rl(folder):
 
 def test_a_benchmark_that_is_cut_off_is_told(folder):
     rows = [{"problem": "3 + 4", "answer": "7", "level": 1}, {"problem": "2 + 1", "answer": "3", "level": 5}]
+    # The embedded model, with the words around a problem.
+    tokenizer, model = AutoTokenizer.from_pretrained(TINY), AutoModelForCausalLM.from_pretrained(TINY)
+    tokenizer.add_tokens(_BOXED.format(problem="").split())
+    model.resize_token_embeddings(len(tokenizer))
+    model.save_pretrained(folder / "reader")
+    tokenizer.save_pretrained(folder / "reader")
     (folder / "math.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     task = ("task=benchmark", "task.name=math_500", "task.path=math.jsonl", "task.conversational=false", "reward=math")
     sizes = ("stage.num_samples=2", "stage.batch_size=8")
-    ended = done(folder, "+recipe=evaluate", f"stage.models={{own: {TINY}}}", *task, *sizes,
+    ended = done(folder, "+recipe=evaluate", "stage.models={own: reader}", *task, *sizes,
                  "trainer.args.max_completion_length=1", "hydra.run.dir=benchmark")  # fmt: skip
     assert (
         "k15: 100 % of the responses of own are cut off at trainer.args.max_completion_length=1 tokens; raise it"

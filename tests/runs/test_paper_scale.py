@@ -88,7 +88,8 @@ def test_layouts_divide_the_models_and_the_gpus(recipe):
     # A tensor parallel group talks all the time, and has to stay inside a machine.
     assert trains // engine.nodes % engine.layout.tensor_parallel == 0
     server = server_of(name)
-    assert server.get("tensor-parallel-size", 1) * server.get("data-parallel-size", 1) == generates
+    assert server.get("tensor-parallel-size", 1) * server.get("pipeline-parallel-size", 1) == generates
+    assert "data-parallel-size" not in server  # refused: its engines share a seed
 
 
 def test_they_fit_a_gpu_of_80_gb_with_a_tenth_to_spare(recipe):

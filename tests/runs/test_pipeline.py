@@ -122,6 +122,19 @@ def test_steps_run_once_and_again_when_their_inputs_change(k15):
     assert result(folder, "three.old1") == "abc"
 
 
+def test_the_folder_of_a_pipeline_alone_goes_on_with_it(k15):
+    folder = k15.folder / "run"
+    assert k15("hydra.run.dir=run").returncode == 0
+    (folder / "two" / "status.json").write_text(json.dumps({"state": "interrupted", "error": None, "figures": {}}))
+    env = os.environ | {"PYTHONPATH": f"{k15.folder}:{ROOT}"}
+    command = [sys.executable, "-m", "k15_plugins", "resume=run"]
+    done = subprocess.run(command, cwd=k15.folder, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert starts(folder)["one"] == 1
+    assert starts(folder)["two"] == 2
+    assert "try it on a prompt by" not in done.stdout  # the steps tell only what they do
+
+
 def test_a_model_of_ones_own_takes_the_place_of_a_step(k15):
     own = k15.folder / "own"
     own.mkdir()

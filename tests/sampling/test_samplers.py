@@ -128,8 +128,23 @@ def test_the_four_verbs_refuse_what_makes_no_sense(kind):
         sampler.draw(1, refill=True)
     with pytest.raises(ValueError, match="n=-1"):
         sampler.draw(-1)
+    with pytest.raises(ValueError, match=r"n=2.0 is no number of problems"):
+        sampler.draw(2.0)
+    sampler.draw(2)
+    for ids, right, rollouts, message in (
+        ([0, 5], [1, 1], [2, 2], "ids holds 5 but the problems are 0 .. 4"),
+        ([0, 1], [1], [2, 2], "have shapes"),
+        ([0, 1], [1, 3], [2, 2], "right=3 of rollouts=2 is impossible"),
+        ([0.5, 1.5], [1, 1], [2, 2], "ids is of type float64: pass the whole numbers"),
+        ([0], [float("nan")], [2], "right=nan of rollouts=2 is impossible"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            sampler.observe(ids, right, rollouts)
+    sampler.observe([], [], [])
     with pytest.raises(ValueError, match="seed=-1"):
         KINDS[kind](5, -1)
+    with pytest.raises(ValueError, match=r"seed=0.5 is no seed"):
+        KINDS[kind](5, 0.5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -177,6 +192,9 @@ def test_a_state_of_another_sampler_is_refused(name, mine, other):
     ("settings_", "message"),
     [
         ({"floor": -0.1}, "floor=-0.1"),
+        ({"prior_right": float("nan")}, "prior_right=nan"),
+        ({"prior_wrong": float("inf")}, "prior_wrong=inf"),
+        ({"decay": float("nan")}, "decay=nan"),
         ({"cap": 1.5}, "cap=1.5"),
         ({"unsolved_after": 0}, "unsolved_after=0"),
         ({"unsolved_after": 70_000}, "unsolved_after=70000"),
@@ -190,3 +208,10 @@ def test_a_state_of_another_sampler_is_refused(name, mine, other):
 def test_bad_settings_are_named(settings_, message):
     with pytest.raises(ValueError, match=message):
         PrioritizedSampler(6, **settings_)
+
+
+def test_a_number_of_problems_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"num_problems=6.0 is no whole number: give len\(train_dataset\)"):
+        UniformSampler(6.0)
+    with pytest.raises(ValueError, match="iterations=nan"):
+        EasyToHard(iterations=float("nan"))

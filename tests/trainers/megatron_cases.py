@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 import tiny
 import torch
+from torch import distributed
 from transformers import TrainerCallback
 
 from k15_plugins.megatron.layout import MegatronLayout
@@ -69,6 +70,22 @@ class DeadlyLoss:
         if os.environ["RANK"] == "1":
             os.kill(os.getpid(), signal.SIGKILL)
         return self.loss(*arguments)
+
+
+class BrokenLoss:
+    """A loss that is not finite on the last rank alone.
+
+    Args:
+        loss: the other ranks'.
+    """
+
+    def __init__(self, loss):
+        self.loss = loss
+
+    def __call__(self, *arguments):
+        total, figures = self.loss(*arguments)
+        is_last = distributed.get_rank() == distributed.get_world_size() - 1
+        return total * (torch.nan if is_last else 1.0), figures
 
 
 class _Tell(TrainerCallback):

@@ -8,7 +8,7 @@ import tiny
 import torch
 from datasets import Dataset
 from trainers.test_vision import vision_pieces
-from trl import DPOTrainer
+from trl import DPOConfig, DPOTrainer
 
 from k15_plugins.long2short.pairs import preference_pairs
 from k15_plugins.samples import Sample, SampledProblem
@@ -32,7 +32,8 @@ def pairs(size=8):
 
 
 def trainer(folder, rows=None, **changes):
-    own = {name: changes.pop(name) for name in ("held_out", "reward_func", "peft_config", "model") if name in changes}
+    names = ("held_out", "reward_func", "peft_config", "model", "train_dataset", "processing_class")
+    own = {name: changes.pop(name) for name in names if name in changes}
     args = {
         "output_dir": str(folder),
         "per_device_train_batch_size": 4,
@@ -50,9 +51,11 @@ def trainer(folder, rows=None, **changes):
     return Long2ShortDPOTrainer(
         own.pop("model", None) or tiny.model(),
         Long2ShortDPOConfig(**args | changes),
-        train_dataset=Dataset.from_list(pairs() if rows is None else rows),
-        processing_class=tiny.tiny_tokenizer(),
-        **own,
+        **{
+            "train_dataset": Dataset.from_list(pairs() if rows is None else rows),
+            "processing_class": tiny.tiny_tokenizer(),
+        }
+        | own,
     )
 
 
@@ -238,3 +241,43 @@ def test_what_is_used_of_trl():
     )
     names = list(inspect.signature(DPOTrainer._compute_loss).parameters)
     assert names == ["self", "model", "inputs", "return_outputs"], "DPOTrainer._compute_loss moved"
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"train_dataset": None}, r"train_dataset must be a Dataset of pairs, got None; give Dataset.from_list\(pref"),
+        ({"train_dataset": pairs()}, "train_dataset must be a Dataset of pairs, got "),
+        ({"train_dataset": Dataset.from_list([])}, "train_dataset must hold at least one pair, got none; sample more"),
+        ({"train_dataset": tiny.problems()}, "must have the columns chosen and rejected, got prompt, answer"),
+        ({"model": "./no/such/model"}, "and there is no such folder"),
+        ({"processing_class": None}, "give the tokenizer as processing_class"),
+        ({"held_out": tiny.problems().select([]), "reward_func": tiny.odd_start}, "held_out must hold problems"),
+        ({"held_out": tiny.problems().remove_columns("prompt"), "reward_func": tiny.odd_start}, "a column prompt"),
+        ({"learning_rate": "1e-5"}, "learning_rate='1e-5' is not a number"),
+        ({"beta": float("nan")}, "beta=nan is out of range"),
+        ({"held_out_max_new_tokens": 0}, "held_out_max_new_tokens=0 is out of range; take 1 or more"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused_before_a_model_is_loaded(tmp_path, given, message, monkeypatch):
+    monkeypatch.setattr("trl.DPOTrainer.__init__", lambda *_, **__: pytest.fail("TRL was reached"))
+    with pytest.raises(ValueError, match=message) as error:
+        trainer(tmp_path, **given)
+    assert "\n" not in str(error.value)
+
+
+def test_another_kind_of_arguments_and_a_file_as_output_folder_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="args must be a Long2ShortDPOConfig, got DPOConfig"):
+        Long2ShortDPOTrainer(tiny.model(), DPOConfig(str(tmp_path), bf16=False))
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"output_dir=.*file must be a folder"):
+        trainer(tmp_path / "file")
+
+
+def test_a_model_by_its_name_is_trained_against_itself(tmp_path):
+    tiny.model().save_pretrained(tmp_path / "model")
+    by_name = trainer(tmp_path, model=str(tmp_path / "model"), max_steps=2)
+    by_name.train()
+    given = trainer(tmp_path, max_steps=2)
+    given.train()
+    assert logged(by_name, "loss") == pytest.approx(logged(given, "loss"), rel=1e-5)

@@ -12,7 +12,7 @@ import megatron_cases
 import psutil
 import pytest
 import tiny
-from megatron_cases import SETTINGS, DeadlyLoss, build, processes_of, saved_model
+from megatron_cases import SETTINGS, BrokenLoss, DeadlyLoss, build, processes_of, saved_model
 from peft import LoraConfig
 from safetensors.torch import load_file
 from transformers import AutoConfig, TrainerCallback
@@ -97,6 +97,41 @@ def test_a_training_goes_on_in_another_layout(on_two_ranks, model, tmp_path):
     assert_same_weights(weights(tmp_path / "end"), weights(folder / "end"))
 
 
+class Break(TrainerCallback):
+    """Breaks the loss of the second update, and notes the weights before and after each."""
+
+    def __init__(self):
+        self.weights = []
+
+    def note(self):
+        self.weights.append({name: each.clone() for name, each in self.trainer.engine.export_weights()})
+
+    def on_step_begin(self, args, state, control, **_):
+        if state.global_step == 0:
+            self.note()
+        if state.global_step == 1:
+            loss = self.trainer._update_loss()
+            self.trainer._update_loss = lambda: BrokenLoss(loss)
+
+    def on_step_end(self, args, state, control, **_):
+        self.note()
+        vars(self.trainer).pop("_update_loss", None)
+
+
+def test_an_update_that_is_not_finite_is_skipped(model, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", PATHS)
+    watch = Break()
+    watch.trainer = build(tmp_path, model, TP2, callbacks=[watch], max_steps=3, save_strategy="no")
+    watch.trainer.train()
+    watch.trainer.engine.close()
+    start, first, second, third = watch.weights
+    assert any((first[name] != start[name]).any() for name in start)
+    assert all((second[name] == first[name]).all() for name in start)
+    assert any((third[name] != second[name]).any() for name in start)
+    assert all(each.isfinite().all() for each in third.values())
+    assert tiny.logs(watch.trainer, "k15/skipped_updates") == [0, 1, 0]
+
+
 class KillRank(TrainerCallback):
     """Kills a rank before the second update, or in the middle of it."""
 
@@ -167,6 +202,9 @@ def test_a_killed_trainer_leaves_no_rank(tmp_path):
         ({"peft_config": LoraConfig()}, "backend=megatron trains whole models; leave out the adapters"),
         ({"optim": "sgd"}, "is not Megatron's Adam; leave it out"),
         ({"cast_lm_head_to_fp32": True}, "changes the trainer's model, which the engine does not see"),
+        ({"use_liger_kernel": True}, "use_liger_kernel=True has no effect on backend=megatron"),
+        ({"optim_args": "eps=1"}, "optim_args='eps=1' has no effect on backend=megatron"),
+        ({"model_init_kwargs": {"dtype": "float32"}}, "has no effect on backend=megatron"),
     ],
 )
 def test_what_the_engine_would_leave_out_is_refused_before_a_model_is_loaded(tmp_path, changes, message):

@@ -2,11 +2,13 @@
 
 import logging
 import math
+import re
 
 import pytest
 import tiny
 import torch
-from transformers import TrainerCallback
+from peft import LoraConfig
+from transformers import LlamaConfig, LlamaForSequenceClassification, TrainerCallback
 from trl import GRPOConfig
 
 from k15_plugins import SampledGRPOTrainer
@@ -15,7 +17,7 @@ from k15_plugins.trainers.stopped import TrainingStopped
 
 def break_gradients(trainer, updates, value=math.nan):
     """Let a weight's gradient hold a value that is not finite, in some updates."""
-    weight = trainer.model.get_input_embeddings().weight
+    weight = next(each for each in trainer.model.parameters() if each.requires_grad)
 
     def hook(gradient):
         return gradient * value if trainer.state.global_step in updates else gradient
@@ -46,7 +48,10 @@ def is_equal(one, other):
     return len(one) == len(other) and all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("options", [{}, {"max_grad_norm": 0.0}, {"gradient_accumulation_steps": 2}])
+LORA = {"peft_config": LoraConfig(r=4, target_modules="all-linear")}
+
+
+@pytest.mark.parametrize("options", [{}, {"max_grad_norm": 0.0}, {"gradient_accumulation_steps": 2}, LORA])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_an_update_that_is_not_finite_is_skipped(tmp_path, options, value):
     trainer = tiny.trainer(tmp_path, max_steps=4, reset_optimizer=False, **options)
@@ -122,7 +127,10 @@ def test_a_row_whose_reward_is_not_finite_has_no_verdict_and_the_run_goes_on(tmp
     )
     with caplog.at_level(logging.WARNING):
         trainer.train()
-    assert f"the reward function sometimes gave {value} for the problem" in caplog.text
+    assert re.search(
+        rf"the reward function sometimes gave {value} for problem \d+, '.* and the response '", caplog.text
+    )
+    assert len(tiny.logs(trainer, "k15/accuracy")) == 2
     assert tiny.logs(trainer, "k15/non_finite_rewards") == [1, 0]
     first, *others = told[0]
     assert all(math.isnan(each) for each in first["rewards"].values())
@@ -132,3 +140,77 @@ def test_a_row_whose_reward_is_not_finite_has_no_verdict_and_the_run_goes_on(tmp
     group = [each["reward"] for each in others[:3]]
     assert others[0]["advantage"] == pytest.approx(group[0] - sum(group) / 3)
     assert all(parameter.isfinite().all() for parameter in trainer.model.parameters())
+
+
+def one_row(value, row=0):
+    """A reward function that gives one row of each call a value and judges the others."""
+
+    def broken(completion_ids, **_):
+        rewards = tiny.odd_start(completion_ids)
+        return [*rewards[:row], value, *rewards[row + 1 :]]
+
+    return broken
+
+
+async def async_infinite(completion_ids, **_):
+    return one_row(math.inf)(completion_ids)
+
+
+@pytest.mark.parametrize("function", [one_row(1e39), one_row(torch.tensor(math.inf)), async_infinite])
+def test_what_becomes_infinite_in_trls_type_and_async_functions_are_watched(tmp_path, caplog, function):
+    trainer = tiny.trainer(tmp_path, reward_funcs=[tiny.odd_start, function], max_steps=2)
+    with caplog.at_level(logging.WARNING):
+        trainer.train()
+    assert tiny.logs(trainer, "k15/non_finite_rewards") == [1]
+    assert "no verdict" in caplog.text
+
+
+class BrokenModel(LlamaForSequenceClassification):
+    value = math.inf
+
+    def forward(self, **inputs):
+        output = super().forward(**inputs)
+        output.logits[0] = self.value
+        return output
+
+
+@pytest.mark.parametrize("value", [math.inf, math.nan])
+def test_rewards_of_a_model_are_watched(tmp_path, caplog, value):
+    tokenizer = tiny.tiny_tokenizer()
+    size = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    reward_model = BrokenModel(
+        LlamaConfig(vocab_size=len(tokenizer), num_labels=1, pad_token_id=tokenizer.pad_token_id, **size)
+    )
+    reward_model.config._name_or_path = "somewhere/judge"
+    reward_model.value = value
+    trainer = tiny.trainer(
+        tmp_path, reward_funcs=[tiny.odd_start, reward_model], reward_processing_classes=[None, tokenizer], max_steps=2
+    )
+    with caplog.at_level(logging.WARNING):
+        trainer.train()
+    assert f"the reward function judge gave {value} for problem" in caplog.text
+    assert tiny.logs(trainer, "k15/non_finite_rewards") == [1]
+    assert trainer.sampler.metrics()["share_seen"] == pytest.approx(4 / 12)
+    assert trainer.sampler.success_rates.seen.sum() == 15
+
+
+def test_a_run_is_not_flooded_with_warnings(tmp_path, caplog):
+    trainer = tiny.trainer(tmp_path, reward_funcs=[one_row(math.inf)], max_steps=12, updates_per_iteration=1)
+    with caplog.at_level(logging.WARNING):
+        trainer.train()
+    told = [record.getMessage() for record in caplog.records if "no verdict" in record.getMessage()]
+    assert len(told) == 10
+    assert "from here on only k15/non_finite_rewards tells of more" in told[-1]
+    assert tiny.logs(trainer, "k15/non_finite_rewards") == [1] * 12
+
+
+def test_rollouts_without_a_verdict_are_not_in_the_accuracy(tmp_path):
+    def half(completion_ids, **_):
+        # The first group has no verdict at all, the others two each.
+        return [None if row < 4 or row % 4 < 2 else 1.0 for row in range(len(completion_ids))]
+
+    trainer = tiny.trainer(tmp_path, reward_funcs=[half], max_steps=2)
+    trainer.train()
+    assert tiny.logs(trainer, "k15/accuracy") == [1.0]
+    assert tiny.logs(trainer, "k15/groups_all_right") == [1.0]
+    assert tiny.logs(trainer, "k15/group_accuracy_std") == [0.0]

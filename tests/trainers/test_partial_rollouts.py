@@ -222,12 +222,12 @@ def test_a_response_that_breaks_off_after_a_padding_token_is_cut_off(tmp_path, m
         return [Segment([9] + [padding] * (tokens - 1), [-1.0] * tokens) for tokens in request.allowances]
 
     monkeypatch.setattr(partial_rollouts, "generate_segments", segments)
-    _, listener = trained(tmp_path, rollout_budget_tokens=16, max_steps=2)
+    _, listener = trained(tmp_path, rollout_budget_tokens=8, max_steps=2)
     assert {(each["stop"], each["truncated"], each["reward"]) for each in listener.rollouts} == {("length", True, 0)}
 
 
 @pytest.mark.filterwarnings("ignore:the sampler's log-probabilities differ")  # the test makes them
-def test_the_logged_kl_is_the_mean_over_real_rows(tmp_path, monkeypatch):
+def test_the_logged_kl_is_the_mean_over_the_tokens_of_real_rows(tmp_path, monkeypatch):
     def segments(trainer, request):
         ids = [
             [9] * (tokens - 1) + [trainer.eos_token_ids[0] if place < 4 else 9]
@@ -250,8 +250,8 @@ def test_the_logged_kl_is_the_mean_over_real_rows(tmp_path, monkeypatch):
             inputs["completion_ids"].size(1),
         )
         drift = inputs["ref_per_token_logps"] - logps
-        kl = ((drift.exp() - drift - 1) * inputs["completion_mask"]).sum(dim=1)
-        seen.append((trainer._metrics["train"]["kl"][-1], kl[inputs["keep"].bool()].mean().item(), inputs["keep"]))
+        kl = (drift.exp() - drift - 1)[inputs["completion_mask"].bool()].mean()
+        seen.append((trainer._metrics["train"]["kl"][-1], kl.item(), inputs["keep"]))
         return found
 
     trainer._compute_loss = loss
@@ -370,7 +370,10 @@ def test_a_second_training_begins_without_rollouts(tmp_path):
             {"rollout_budget_tokens": 4, "use_vllm": True, "vllm_tensor_parallel_size": 2, "vllm_mode": "colocate"},
             "vllm_tensor_parallel_size=2 shares an engine among processes",
         ),
-        ({"repetition_penalty_weight": 1.0}, "repetition_penalty_weight=1.0 needs a rule for repetitions"),
+        (
+            {"repetition_penalty_weight": 1.0},
+            "repetition_penalty_weight=1.0 has no effect without a rule for repetitions",
+        ),
         ({"repetition_max_period": 2, "repetition_min_period": 3}, "1 <= min_period <= max_period"),
         (
             {"rollout_pause_share": 0.5, "use_vllm": True, "vllm_mode": "server"},
@@ -389,3 +392,15 @@ def test_importance_weights_correct_older_segments(tmp_path):
     assert any(len(each["segments"]) > 1 for each in listener.rollouts)
     assert max(tiny.logs(trainer, "k15/sampler_logp_gap_max")) < 1e-5
     assert max(tiny.logs(trainer, "k15/old_segments_logp_gap_mean")) > 1e-3
+
+
+def test_an_error_amid_a_segment_leaves_the_limit_of_whole_responses_as_it_was(tmp_path):
+    trainer, _ = build(tmp_path, rollout_budget_tokens=3)
+
+    def run_out_of_memory(*_):
+        raise MemoryError("for the test")
+
+    trainer.model.register_forward_hook(run_out_of_memory)
+    with pytest.raises(MemoryError, match="for the test"):
+        trainer.train()
+    assert trainer.generation_config.max_new_tokens == 16

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 JOB = Path(__file__).with_name("train_on_fixed_rollouts.py")
+BREAKING = Path(__file__).with_name("train_with_broken_updates.py")
 FSDP = {
     "ACCELERATE_USE_FSDP": "true",
     "FSDP_VERSION": "2",
@@ -22,14 +23,14 @@ SAME = [
 ]  # fmt: skip
 
 
-def run(folder, processes, wrapper, *checkpoint):
+def run(folder, processes, wrapper, *checkpoint, job=JOB):
     folder.mkdir()
     launcher = [sys.executable]
     if processes > 1:
         launcher += ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     paths = os.pathsep.join([str(JOB.parents[1]), str(JOB.parents[2])])
     env = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"} | (FSDP if wrapper.startswith("FSDP") else {})
-    subprocess.run([*launcher, str(JOB), str(folder), str(processes), *checkpoint], env=env, check=True, timeout=300)
+    subprocess.run([*launcher, str(job), str(folder), str(processes), *checkpoint], env=env, check=True, timeout=300)
     return [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(processes)]
 
 
@@ -69,6 +70,17 @@ def test_two_processes_equal_one_and_resume(one, tmp_path, wrapper):
         assert [without_clocks(entry) for entry in ours["logs"]] == [without_clocks(entry) for entry in theirs["logs"]]
         assert ours["rates"] == theirs["rates"]
         assert ours["rollouts"] == [each for each in theirs["rollouts"] if each["iteration"] > 2]
+
+
+@pytest.mark.parametrize("wrapper", ["DistributedDataParallel", "FSDPLlamaForCausalLM"])
+def test_an_update_that_is_not_finite_on_one_rank_is_skipped_on_all(tmp_path, wrapper):
+    first, second = run(tmp_path / "run", 2, wrapper, job=BREAKING)
+    assert first == second | {"skipped": first["skipped"]}  # the main process logs
+    assert first["wrapper"] == wrapper
+    assert first["moved"] == [True, False, True, False, True, False, False, False]
+    assert first["skipped"] == [0, 1, 0, 1, 0, 1, 1, 1]
+    assert "3 updates in a row were not finite (the last one: loss nan, gradient norm nan)" in first["message"]
+    assert (tmp_path / "run" / "checkpoint-8" / "k15_manifest.json").exists()
 
 
 def without_clocks(entry):

@@ -1,0 +1,55 @@
+"""What the job checks before its stage begins: the nodes of the config, and all training arguments in it."""
+
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_object
+
+from k15_plugins.runs import folder, keys, values
+from k15_plugins.runs.build import build
+
+_OF_THE_RUN = (("output_dir", "hydra.run.dir"), ("seed", "seed"), ("resume_from_checkpoint", "resume"))
+
+_CURES = {
+    "generation_batch_size": "it is per_device_train_batch_size x updates_per_iteration (or steps_per_generation) x "
+    "gradient_accumulation_steps x processes, so change one of these or num_generations",
+    "bf16": "set bf16=false where there is no GPU",
+}
+"""For errors of TRL and transformers that name what follows from the fields of the config."""
+
+
+def check_before_stage(config: dict[str, Any], run_dir: Path) -> None:
+    """Refuse a config whose parts cannot be built; no model is loaded.
+
+    Args:
+        config (`dict[str, Any]`): The resolved config, which passed `values.check_values`.
+        run_dir (`Path`): The run's folder.
+
+    Raises:
+        ValueError: Naming the key, its value and the cure.
+    """
+    keys.check_nodes(config)
+    for path, node in values.nodes_of_arguments(config):
+        for key, instead in _OF_THE_RUN:
+            if key in node:
+                raise ValueError(f"{path}.{key} is the run's own; set {instead}=... instead.")
+        _check_arguments(path, node, config["seed"], run_dir)
+
+
+def _check_arguments(path: str, node: dict[str, Any], seed: int, run_dir: Path) -> None:
+    from transformers import TrainingArguments
+    from transformers.integrations import get_reporting_integration_callbacks
+
+    from k15_plugins.runs.devices import set_up_devices
+
+    if not issubclass(get_object(node["_target_"]), TrainingArguments):
+        return
+    set_up_devices()
+    try:
+        args = build(node, output_dir=str(run_dir / folder.CHECKPOINTS), seed=seed)
+        for tracker in get_reporting_integration_callbacks(args.report_to):
+            tracker()
+    except (ValueError, TypeError, ArithmeticError, RuntimeError, ImportError) as error:
+        text = " ".join(str(error).split()).rstrip(".")
+        cure = next((cure for word, cure in _CURES.items() if word in text and word not in node), "correct it")
+        raise ValueError(f"{path}: {text}; {cure}." if ";" not in text else f"{path}: {text}.") from error

@@ -1,0 +1,193 @@
+"""Values of a config that cannot be, refused before anything heavy is imported."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+GROUPS = ("stage", "model", "task", "sampler", "trainer", "backend")
+GROUP_NAMES = ("recipe", "model", "task", "sampler", "reward", "trainer", "backend", "generation")
+"""What is chosen by an option on the command line."""
+_ALL = ("model", "task", "sampler", "reward", "trainer")
+_MEASURING = ("model", "task", "reward", "trainer")
+NEEDED = {
+    "k15_plugins.runs.stages.reinforce": _ALL,
+    "k15_plugins.runs.stages.warm_start": ("model", "task", "reward"),
+    "k15_plugins.runs.long2short.rejection": _MEASURING,
+    "k15_plugins.runs.long2short.dpo": _MEASURING,
+    "k15_plugins.runs.measure.evaluate_models": _MEASURING,
+    "k15_plugins.runs.measure.select_checkpoint": _MEASURING,
+}
+"""The groups that a stage of this package cannot do without."""
+NODES = {
+    "k15_plugins.runs.stages.reinforce": ("trainer",),
+    "k15_plugins.runs.stages.warm_start": ("stage.train", "stage.train.sft"),
+    "k15_plugins.runs.long2short.rejection": ("stage.sft",),
+    "k15_plugins.runs.long2short.dpo": ("stage.args", "stage.pairs"),
+}
+"""What else of it says by a `_target_` what it is."""
+
+
+def _whole(least: int) -> tuple[Callable[[Any], bool], str]:
+    return lambda value: isinstance(value, int) and value >= least, f"a whole number from {least}"
+
+
+_ABOVE_0: tuple[Callable[[Any], bool], str] = (lambda value: value > 0, "above 0")
+_FROM_0: tuple[Callable[[Any], bool], str] = (lambda value: value >= 0, "0 or more")
+_SHARE: tuple[Callable[[Any], bool], str] = (lambda value: 0 <= value <= 1, "from 0 to 1")
+_BELOW_1: tuple[Callable[[Any], bool], str] = (lambda value: 0 <= value < 1, "from 0 to below 1")
+_SHARE_ABOVE_0: tuple[Callable[[Any], bool], str] = (lambda value: 0 < value <= 1, "above 0 and at most 1")
+RANGES = {
+    "max_steps": (lambda value: value == -1 or value >= 1, "1 or more updates (-1: as num_train_epochs says)"),
+    "num_train_epochs": _ABOVE_0,
+    "learning_rate": _ABOVE_0,
+    "weight_decay": _FROM_0,
+    "max_grad_norm": _FROM_0,
+    "adam_beta1": _BELOW_1,
+    "adam_beta2": _BELOW_1,
+    "adam_epsilon": _FROM_0,
+    "warmup_steps": _FROM_0,
+    "warmup_ratio": _SHARE,
+    "logging_steps": _ABOVE_0,
+    "save_steps": _ABOVE_0,
+    "eval_steps": _ABOVE_0,
+    "save_total_limit": _whole(1),
+    "gradient_accumulation_steps": _whole(1),
+    "per_device_train_batch_size": _whole(1),
+    "per_device_eval_batch_size": _whole(1),
+    "generation_batch_size": _whole(1),
+    "steps_per_generation": _whole(1),
+    "num_iterations": _whole(1),
+    "num_generations": _whole(2),
+    "num_generations_eval": _whole(1),
+    "max_completion_length": _whole(1),
+    "max_length": _whole(1),
+    "temperature": _ABOVE_0,
+    "top_p": _SHARE_ABOVE_0,
+    "top_k": _whole(0),
+    "min_p": _SHARE,
+    "repetition_penalty": _ABOVE_0,
+    "beta": _FROM_0,
+    "dataloader_num_workers": _whole(0),
+    "torch_empty_cache_steps": _whole(1),
+    "eval_accumulation_steps": _whole(1),
+    "held_out_steps": _whole(1),
+    "held_out_max_new_tokens": _whole(1),
+    "held_out_batch_size": _whole(1),
+    "vllm_gpu_memory_utilization": _SHARE_ABOVE_0,
+    "vllm_tensor_parallel_size": _whole(1),
+    "vllm_max_model_length": _whole(1),
+    "vllm_server_port": (lambda value: isinstance(value, int) and 1 <= value <= 65535, "a port from 1 to 65535"),
+    "vllm_server_timeout": _ABOVE_0,
+}
+"""Of training arguments: what each may be, and that in words. Their classes refuse some of the rest themselves."""
+_OF_STAGES = dict.fromkeys(
+    ("num_samples", "batch_size", "size", "traces", "max_new_tokens", "evaluation_batch_size"), _whole(1)
+) | dict.fromkeys(("p_wrong", "p_check", "clean_share", "accuracy_loss"), _SHARE)
+
+
+def check_values(config: dict[str, Any]) -> None:
+    """Refuse a group that is no group, a number that is none, and one that is out of range.
+
+    Args:
+        config (`dict[str, Any]`): The resolved config.
+
+    Raises:
+        ValueError: Naming the key, its value and what it may be.
+    """
+    seed, metric, resume = config.get("seed"), config.get("metric"), config.get("resume")
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0 or seed >= 2**32:
+        raise ValueError(f"seed={seed!r} is not a seed; give a whole number from 0 to {2**32 - 1}.")
+    if metric is not None and (not isinstance(metric, str) or not metric):
+        raise ValueError(f"metric must be the name of a figure or null, got {metric!r}; take eval_k15/accuracy, say.")
+    if resume is not None and not isinstance(resume, str):
+        raise ValueError(f"resume must be the folder of a run, got {resume!r:.100}; give one that a run printed.")
+    for name in GROUPS:
+        # A stage of somebody else's may keep anything under trainer.
+        if name != "trainer" or config["stage"]["_target_"] in NEEDED:
+            _check_group(name, config.get(name), optional=name not in ("stage", "backend"))
+    _check_rewards(config.get("reward"))
+    for name in NEEDED.get(config["stage"]["_target_"], ()):
+        if not config.get(name):
+            stage = config["stage"]["_target_"].rpartition(".")[2]
+            raise ValueError(f"{name} must not be empty, for the stage {stage} needs it; choose one by {name}=....")
+    for path in NODES.get(config["stage"]["_target_"], ()):
+        node: Any = config
+        for key in path.split("."):
+            node = node.get(key) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or "_target_" not in node:
+            choose = (
+                "take trainer=mirror_descent or trainer=grpo" if path == "trainer" else "leave it as the recipe has it"
+            )
+            raise ValueError(f"{path}._target_ must name a class or function, and is missing; {choose}.")
+    for path, value in _leaves(config):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{path} must be a finite number, got {value}; take another, or leave it out.")
+    _check_ranges(config)
+
+
+def _check_group(name: str, node: Any, optional: bool) -> None:
+    if node is None and optional:
+        return
+    if not isinstance(node, dict) or not node:
+        raise ValueError(
+            f"{name} must be a group of keys, got {node!r:.100}; choose one by {name}=..., or leave it out."
+        )
+    if name == "trainer":
+        # A stage that trains nothing by rewards has the arguments of generation only.
+        if not isinstance(node.get("args"), dict):
+            raise ValueError(f"trainer.args must be a group of keys, got {node.get('args')!r:.100}; leave it out.")
+        node = node["args"] if "_target_" not in node else node
+        name = name if "_target_" in node else "trainer.args"
+    if not isinstance(node.get("_target_"), str) or not node["_target_"]:
+        raise ValueError(
+            f"{name}._target_ must be the dotted name of a class or function, got {node.get('_target_')!r:.100}; "
+            "leave it as the group has it."
+        )
+
+
+def _check_rewards(nodes: Any) -> None:
+    if nodes is None:
+        return
+    if not isinstance(nodes, dict):
+        raise ValueError(f"reward must be a group of rewards by name, got {nodes!r:.100}; choose one by reward=....")
+    for name, node in nodes.items():
+        if not isinstance(node, dict) or not isinstance(node.get("_target_"), str) or not node["_target_"]:
+            raise ValueError(f"reward.{name} has no _target_; give the class or function of the reward, or remove it.")
+
+
+def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(node, dict | list):
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            yield from _leaves(child, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, node
+
+
+def _check_ranges(config: dict[str, Any]) -> None:
+    for path, node in nodes_of_arguments(config):
+        for key, value in node.items():
+            good, words = RANGES.get(key, (None, ""))
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if (good is not None and number and not good(value)) or (key == "num_generations" and value is None):
+                raise ValueError(f"{path}.{key} must be {words}, got {value}; take such a number, or leave it out.")
+    for path, value in _leaves(config["stage"], "stage"):
+        good, words = _OF_STAGES.get(path.rpartition(".")[2], (None, ""))
+        if good is not None and isinstance(value, int | float) and not good(value):
+            raise ValueError(f"{path} must be {words}, got {value}; take such a number, or leave it out.")
+
+
+def nodes_of_arguments(node: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the nodes of training arguments, with their dotted keys.
+
+    Args:
+        node (`Any`): The config, or a part of it.
+        path (`str`): Dotted key of that part.
+    """
+    if not isinstance(node, dict):
+        return
+    # MirrorDescentConfig, GRPOConfig, SFTConfig, TrainingArguments ...; ranges of adapters are peft's own.
+    target = str(node.get("_target_"))
+    if target.endswith(("Config", "Arguments")) and not target.startswith("peft."):
+        yield path, node
+    for key, child in node.items():
+        yield from nodes_of_arguments(child, f"{path}.{key}" if path else str(key))

@@ -1,0 +1,109 @@
+"""Values of training arguments that cannot be: no number where one is needed, not finite, or out of range."""
+
+import math
+from collections.abc import Callable, Collection
+from dataclasses import fields
+from numbers import Integral, Real
+from typing import Any, get_args, get_type_hints
+
+import numpy as np
+
+Range = tuple[Callable[[Any], bool], str]
+
+
+def _from(least: float) -> Range:
+    return lambda value: value >= least, f"{least} or more"
+
+
+_ABOVE_0: Range = (lambda value: value > 0, "a number > 0")
+_BELOW_1: Range = (lambda value: 0 <= value < 1, "a number from 0 to below 1")
+_SHARE: Range = (lambda value: 0 <= value <= 1, "a number from 0 to 1")
+_SHARE_ABOVE_0: Range = (lambda value: 0 < value <= 1, "a number above 0 and at most 1")
+RANGES: dict[str, Range] = {
+    "per_device_train_batch_size": _from(1),
+    "per_device_eval_batch_size": _from(1),
+    "gradient_accumulation_steps": _from(1),
+    "generation_batch_size": _from(1),
+    "num_iterations": _from(1),
+    "num_generations": _from(2),
+    "num_generations_eval": _from(1),
+    "max_completion_length": _from(1),
+    "temperature": (lambda value: value > 0, "a number > 0 (1 samples from the policy itself)"),
+    "top_p": _SHARE_ABOVE_0,
+    "top_k": _from(0),
+    "min_p": _SHARE,
+    "repetition_penalty": _ABOVE_0,
+    "beta": _from(0),
+    "learning_rate": _from(0),
+    "weight_decay": _from(0),
+    "max_grad_norm": _from(0),
+    "adam_beta1": _BELOW_1,
+    "adam_beta2": _BELOW_1,
+    "adam_epsilon": _from(0),
+    "warmup_steps": _from(0),
+    "logging_steps": _ABOVE_0,
+    "eval_steps": _ABOVE_0,
+    "save_steps": _ABOVE_0,
+    "seed": (lambda value: 0 <= value < 2**32, f"a whole number from 0 to {2**32 - 1}"),
+    "dataloader_num_workers": _from(0),
+    "vllm_gpu_memory_utilization": _SHARE_ABOVE_0,
+    "vllm_tensor_parallel_size": _from(1),
+    "vllm_max_model_length": _from(1),
+    "vllm_server_port": (lambda value: 1 <= value <= 65535, "a port from 1 to 65535"),
+    "vllm_server_timeout": _ABOVE_0,
+    # Long2short DPO.
+    "max_length": _from(1),
+    "held_out_steps": _from(0),
+    "held_out_max_new_tokens": _from(1),
+    "held_out_batch_size": _from(1),
+    "held_out_temperature": _from(0),
+}
+"""What an argument may be, and that in words."""
+
+
+def check_values(args: Any, names: Collection[str]) -> None:
+    """Refuse texts and the like for numbers and flags, numbers that are not finite, and numbers out of range.
+
+    Args:
+        args: a config of TRL's or of this package, which may still be in its making.
+        names: of the arguments to be checked.
+
+    Raises:
+        ValueError: naming the argument, its value, and what it may be.
+    """
+    kinds = _kinds(type(args))
+    defaults = {each.name: each.default for each in fields(args)}
+    for name in names:
+        value, kind, default = getattr(args, name), kinds.get(name), defaults[name]
+        # A default may be of another type, until TRL or transformers replace it.
+        if kind is None or value is None or value is default:
+            continue
+        if kind is bool:
+            if not isinstance(value, bool | np.bool_):
+                raise ValueError(f"{name}={value!r} is neither true nor false.")
+            continue
+        is_number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+        if not is_number:
+            number = "whole number" if kind is int else "number"
+            raise ValueError(f"{name}={value!r} is not a {number}; the default is {default}.")
+        good, words = RANGES.get(name, (math.isfinite, "a finite number"))
+        if not math.isfinite(value) or not good(value):
+            raise ValueError(f"{name}={value!r} is out of range; take {words}.")
+    weights = getattr(args, "reward_weights", None)
+    is_list = isinstance(weights, list | tuple)
+    if weights is not None and not (
+        is_list and all(isinstance(each, Real) and math.isfinite(each) for each in weights)
+    ):
+        raise ValueError(
+            f"reward_weights={weights!r} is no list of finite numbers; give one for each reward function."
+        )
+
+
+def _are_finite_numbers(values: Any) -> bool:
+    return isinstance(values, list | tuple) and all(isinstance(each, Real) and math.isfinite(each) for each in values)
+
+
+def _kinds(config: type) -> dict[str, type]:
+    """Return which arguments are whole numbers, numbers or flags, or None beside it."""
+    hints = {name: set(get_args(hint) or (hint,)) - {type(None)} for name, hint in get_type_hints(config).items()}
+    return {name: kinds.pop() for name, kinds in hints.items() if kinds in ({int}, {float}, {bool})}

@@ -1,0 +1,212 @@
+"""An answer to a reasoning-gym problem is never run as code, and changes no later verdict."""
+
+from pathlib import Path
+
+import pytest
+from reasoning_gym.factory import DATASETS, create_dataset
+
+from k15_plugins.rewards.score_reasoning_gym import is_plain_mathematics
+from k15_plugins.rewards.verify import GuardedVerifier
+from k15_plugins.tasks.entries import dump_entry
+from k15_plugins.tasks.reasoning_gym import Task, reasoning_gym_problems
+
+LEVEL_0_UNUSABLE = {"knight_swap", "sokoban"}  # as in tests/tasks/test_reasoning_gym_problems.py
+ALL_TASKS = sorted(DATASETS.keys() - {"composite"})
+READ_BY_SYMPY = [
+    *("countdown", "puzzle24", "polynomial_multiplication", "simple_integration", "intermediate_integration")
+]
+READ_BY_PYTHON = ["binary_matrix", "n_queens", "spiral_matrix", "string_insertion"]
+
+TAKE_OVER = (
+    "import k15_plugins.rewards.score_reasoning_gym as m; "
+    "m._scorer=lambda *a: type(chr(65), (), dict(score_answer=lambda *a: 1.0))(); m._NAMES.clear(); m._DEMANDS.clear()"
+)
+ISSUE = "x.__class__._eval_subs.__globals__['__builtins__']['exec']({code!r})"
+
+
+def payloads(code, canary):
+    """Ways to run code, or to write to a file, from within an expression."""
+    touch = f"__import__('pathlib').Path({canary!r}).touch()"
+    letters = "+".join(f"chr({ord(letter)})" for letter in code)
+    return [
+        ISSUE.format(code=code),
+        f"__import__('builtins').exec({code!r})",
+        touch,
+        f"[{touch}]",
+        f"[[{touch}]]",
+        f"({touch},)",
+        f"{{'a': {touch}}}",
+        f"open({canary!r}, 'w').close()",
+        f"eval({touch!r})",
+        f"exec({letters})",
+        f"sympify({touch!r})",
+        f"lambda: {touch}",
+        f"(lambda: {touch})()",
+        f"[{touch} for a in [1]]",
+        f"f'{{{touch}}}'",
+        f"().__class__.__base__.__subclasses__()[0].__init__.__globals__ or {touch}",
+        f"ｅｘｅｃ({code!r})",
+        f"__import__\n('pathlib').Path({canary!r}).touch()",
+        f"789 if {touch} else 2",
+        f"sin(x, key={touch})",
+        f"exp(*[{touch}])",
+        f"Symbol('x').__class__._eval_subs.__globals__['__builtins__']['exec']({code!r})",
+        f"S({touch!r})",
+        f"789; {touch}",
+    ]
+
+
+@pytest.fixture(scope="module")
+def scorer():
+    return GuardedVerifier("k15_plugins.rewards.score_reasoning_gym:score", timeout_seconds=30)
+
+
+@pytest.fixture(scope="module")
+def problems():
+    return {name: _problem(name) for name in ALL_TASKS}
+
+
+def _problem(name):
+    task = Task(name, levels=[{}] if name in LEVEL_0_UNUSABLE else [0])
+    return reasoning_gym_problems([task], train_size=1, held_out_size=0).train[0]
+
+
+def _verdicts(scorer, answers, row):
+    return scorer([(answer, row["task"], row["entry"]) for answer in answers])
+
+
+def test_the_known_tasks_are_all_that_compile_an_answer(problems):
+    compiling = GuardedVerifier("unguarded_scorer:compiles", timeout_seconds=30)
+    answers = ["zq7", "[zq7]", "zq7 + 1"]
+    found = {name for name in ALL_TASKS if any(_verdicts(compiling, answers, problems[name]).scores)}
+    assert found == {*READ_BY_SYMPY, *READ_BY_PYTHON}
+
+
+@pytest.mark.parametrize("name", READ_BY_SYMPY)
+def test_an_answer_does_not_take_over_the_scorer(name, scorer, problems):
+    before = _verdicts(scorer, ["1 + 1", problems[name]["answer"]], problems[name])
+    _verdicts(scorer, [ISSUE.format(code=TAKE_OVER)], problems[name])
+    assert _verdicts(scorer, ["1 + 1", problems[name]["answer"]], problems[name]) == before
+    assert _verdicts(scorer, ["wrong"], problems["chain_sum"]).scores == [0.0]
+
+
+def test_no_task_runs_an_answer_or_lets_it_change_a_later_verdict(scorer, problems, tmp_path):
+    canary = tmp_path / "ran"
+    attacks = payloads(f"open({str(canary)!r}, 'w'); {TAKE_OVER}", str(canary))
+    for name, row in problems.items():
+        honest = [row["answer"].strip(), "no such thing"]
+        before = _verdicts(scorer, honest, row)
+        right = " ".join(row["answer"].split())  # some scorers look for it first; gsm_symbolic asks for no more
+        hostile = attacks if name in READ_BY_SYMPY + READ_BY_PYTHON else attacks[::2]
+        verdicts = _verdicts(scorer, [*hostile, f"{right} + {attacks[2]}"], row)
+        assert not canary.exists(), name
+        assert max(verdicts.scores[:-1]) < 1, name
+        assert _verdicts(scorer, honest, row) == before, name
+
+
+@pytest.mark.parametrize("name", READ_BY_SYMPY)
+def test_right_answers_and_their_variants_keep_the_verdicts_of_the_scorer(name, scorer):
+    wrong = []
+    size = 1 if name == "intermediate_integration" else 3  # seconds a problem
+    for settings in _settings(name):
+        dataset = create_dataset(name, size=size, seed=11, **settings)
+        for entry in dataset:
+            answer = entry["answer"]
+            variants = [
+                answer,
+                f" {answer}\n",
+                f"({answer})",
+                answer.replace(" ", ""),
+                f"{answer} + 0",
+                f"2*({answer})/2",
+            ]
+            variants += [f"{answer} + 1", "7", answer.replace("**", "^"), f"0.5*({answer})", f"+({answer})"]
+            if "Integral" in answer:  # repeats the question; the scorer pays for it
+                variants = [variant for variant in variants if "Integral" not in variant]
+            given = [(variant, name, dump_entry({**entry, "config": settings})) for variant in variants]
+            wrong += [
+                (variant, entry["metadata"])
+                for variant, score in zip(variants, scorer(given).scores, strict=True)
+                if (score == 1) != (dataset.score_answer(variant, entry) == 1)
+            ]
+    assert not wrong
+
+
+def _settings(name):
+    if name == "intermediate_integration":
+        return [{"problem_type_weights": [float(i == kind) for i in range(8)]} for kind in range(8)]
+    return {
+        "countdown": [{}, {"min_numbers": 2, "max_numbers": 3}, {"min_numbers": 8, "max_numbers": 9}],
+        "puzzle24": [{}, {"max_value": 6}],
+        "polynomial_multiplication": [
+            {},
+            {"allow_cross_variable_product": True, "allow_multivariate_polynomials": True},
+            {"variables": ("a", "bc")},
+        ],
+        "simple_integration": [{}, {"min_degree": -5, "symbols": ("X",)}],
+    }[name]
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("(1 + 2)*3/4 - 5", True),
+        ("2**3 ^ 4", True),
+        ("-.5e-3*x**2 + sqrt(2)*E**x + C", True),
+        ("Rational(1, 2)*x", True),
+        ("exp(-x)\n* sin(pi*x)", False),  # Python ends the expression there, so sympy does too
+        ("exp(-x\n)", True),
+        ("", False),
+        ("y", False),
+        ("x(2)", False),
+        ("sin", False),
+        ("exp(x).diff(x)", False),
+        ("1.0.real", False),
+        ("1 .real", False),
+        ("x.real", False),
+        ("x . real", False),
+        ("x[0]", False),
+        ("{x}", False),
+        ("'x'", False),
+        ("x_1", False),
+        ("__name__", False),
+        ("1_000", False),
+        ("0x10", False),
+        ("1j", False),
+        ("5!", False),
+        ("7//2", False),
+        ("7 % 2", False),
+        ("x, C", False),
+        ("x if C else 1", False),
+        ("x and C", False),
+        ("not x", False),
+        ("lambda x", False),
+        ("True", False),
+        ("exp(*x)", False),
+        ("exp(**x)", False),
+        ("Integral(x, x)", False),
+        ("sympify(1)", False),
+        ("ｘ", False),
+        ("ｅxp(x)", False),
+        ("١", False),
+        ("x\u00a0+ 1", False),
+        ("x = 1", False),
+        ("x # C", False),
+        ("x \\\n + 1", False),
+        ("(" * 500 + "x" + ")" * 500, False),
+        ("-" * 100_000 + "x", False),
+        (" " * 100_000 + "!", False),
+        ("1" * 100_000 + "a", False),
+    ],
+)
+def test_plain_mathematics(text, plain):
+    assert is_plain_mathematics(text, ("x", "C", "E", "pi")) == plain
+
+
+def test_what_the_guard_refuses_ran_without_it(tmp_path, problems):
+    """So the payloads are real: the first of them takes over a scorer that nothing guards."""
+    canary = tmp_path / "ran"
+    unguarded = GuardedVerifier("unguarded_scorer:compiles", timeout_seconds=30)
+    (attack, *_) = payloads(f"open({str(canary)!r}, 'w')", str(canary))
+    _verdicts(unguarded, [attack], problems["polynomial_multiplication"])
+    assert Path(canary).exists()

@@ -1,0 +1,183 @@
+"""Typical mistakes of a new user: each is refused in one sentence that names the field, its value and the cure."""
+
+import json
+import re
+
+import pytest
+from omegaconf import OmegaConf
+from test_conf import compose
+from test_fuzz import refusal
+
+from k15_plugins.runs import models
+from k15_plugins.runs.cli import prepare
+from k15_plugins.runs.model_names import check_models
+
+KIMI = "+recipe=kimi_rl"
+SMALL = ["task.train_size=40", "task.held_out_size=8"]
+
+# Told by the command itself, which loads neither torch nor TRL.
+AT_ONCE = [
+    # numbers
+    ("trainer.args.max_steps=0", r"trainer\.args\.max_steps must be 1 or more updates .* got 0"),
+    ("trainer.args.max_steps=-5", r"trainer\.args\.max_steps must be 1 or more"),
+    ("trainer.args.max_completion_length=0", r"max_completion_length must be a whole number from 1, got 0"),
+    ("trainer.args.max_completion_length=-8", "max_completion_length must be a whole number from 1, got -8"),
+    ("trainer.args.num_generations=1", "num_generations must be a whole number from 2, got 1"),
+    ("trainer.args.num_generations=null", "num_generations must be a whole number from 2, got None"),
+    ("trainer.args.per_device_train_batch_size=0", "per_device_train_batch_size must be a whole number from 1, got 0"),
+    ("trainer.args.per_device_train_batch_size=2.5", "per_device_train_batch_size must be a whole number from 1"),
+    ("trainer.args.gradient_accumulation_steps=0", "gradient_accumulation_steps must be a whole number from 1"),
+    ("trainer.args.learning_rate=-1e-4", r"learning_rate must be above 0, got -0\.0001"),
+    ("trainer.args.learning_rate=0", "learning_rate must be above 0, got 0"),
+    ("trainer.args.learning_rate=nan", "learning_rate must be a finite number, got nan"),
+    ("trainer.args.temperature=0", "temperature must be above 0, got 0"),
+    ("trainer.args.temperature=-1", "temperature must be above 0, got -1"),
+    ("trainer.args.temperature=inf", "temperature must be a finite number, got inf"),
+    ("+trainer.args.top_p=0", "top_p must be above 0 and at most 1, got 0"),
+    ("+trainer.args.top_p=1.5", "top_p must be above 0 and at most 1"),
+    ("+trainer.args.top_k=-1", "top_k must be a whole number from 0"),
+    ("trainer.args.save_steps=inf", "save_steps must be a finite number, got inf"),
+    ("trainer.args.save_steps=0", "save_steps must be above 0"),
+    ("trainer.args.eval_steps=-1", "eval_steps must be above 0"),
+    ("trainer.args.save_total_limit=0", "save_total_limit must be a whole number from 1"),
+    ("trainer.args.logging_steps=0", "logging_steps must be above 0"),
+    ("trainer.args.tau=inf", r"trainer\.args\.tau must be a finite number, got inf"),
+    ("+trainer.args.weight_decay=-0.1", "weight_decay must be 0 or more"),
+    ("+trainer.args.adam_beta2=1", "adam_beta2 must be from 0 to below 1"),
+    ("seed=-1", "seed=-1 is not a seed; give a whole number from 0"),
+    ("seed=1.5", r"seed=1\.5 is not a seed"),
+    ("seed=null", "seed=None is not a seed"),
+    # groups and scalars in each other's place
+    ("~task", "task must not be empty, for the stage reinforce needs it; choose one by task="),
+    ("~reward", "reward must not be empty, for the stage reinforce needs it"),
+    ("~sampler", "sampler must not be empty, for the stage reinforce needs it"),
+    ("~model", "model must not be empty, for the stage reinforce needs it"),
+    ("~stage", "stage must be a group of keys, got None"),
+    ("stage=null", "stage must be a group of keys, got None"),
+    ("stage=5", "stage must be a group of keys, got 5"),
+    ("backend.environment=5", "backend.environment must be keys and values, got 5; correct it"),
+    ("backend.processes=two", "backend.processes must be a whole number, got 'two'; the default is 1"),
+    ("backend.processes=1.5", "backend.processes must be a whole number"),
+    ("+backend.environment.OMP_NUM_THREADS=[1]", "backend.environment must be keys and values"),
+    ("trainer.args=5", "trainer.args must be a group of keys, got 5"),
+    ("trainer=no_training", r"trainer\._target_ must name a class .*; take trainer=mirror_descent or trainer=grpo"),
+    ("reward.answer=5", r"reward\.answer has no _target_; give the class or function"),
+    ("metric=5", "metric must be the name of a figure or null, got 5"),
+    # models
+    (
+        "model=hub model.name=outputs/nothing/model",
+        "the folder outputs/nothing/model does not exist; correct the path",
+    ),
+    ("model=hub model.name=./nothing", r"model\.name must be the folder of a model .* does not exist"),
+    ("model=hub model.name=/nothing", "does not exist; correct the path"),
+    ("model=hub model.name=nobody/nothing", "HF_HUB_OFFLINE allows; run hf download nobody/nothing where there is a"),
+    ("model=hub model.name=null", r"model\.name has no value; give it one by model\.name="),
+    ("model=hub model.name=5", "model.name must be the folder of a model or a name on the Hub, got 5"),
+    ("model=hub model.name=k15_plugins", r"got k15_plugins, which has no config\.json; give the folder"),
+    ("model=hub model.name=README.md", r"got the file README\.md; give its folder"),
+    ("model=smollm2 model.lora=16", r"model\.lora must be a node of peft\.LoraConfig or null, got 16"),
+    # rewards and tasks
+    ("reward.answer._target_=k15_plugins.rewards.MathRewrd", r"reward\.answer\._target_=.* cannot be imported: "),
+    ("+reward.answer.treshold=1", r"unknown key reward\.answer\.treshold: did you mean reward\.answer\.threshold\?"),
+    ("task=jsonl task.path=x.jsonl", r"reward\.answer \(ReasoningGymReward\) needs the columns task, entry"),
+]
+
+# Told by the job, before it loads a model.
+BEFORE_A_MODEL = [
+    ("trainer.args.learning_rate=abc", r"learning_rate must be a number, got 'abc'; the default is 1e-06"),
+    ("trainer.args.max_steps=many", "max_steps must be a whole number, got 'many'; the default is -1"),
+    ("trainer.args.max_steps=1e3", r"max_steps must be a whole number, got 1000\.0"),
+    ("trainer.args.eval_steps=often", "eval_steps must be a number or null, got 'often'"),
+    ("trainer.args.num_generations=eight", "num_generations must be a whole number or null, got 'eight'"),
+    ("trainer.args.bf16=maybe", "bf16 must be true or false or null, got 'maybe'"),
+    ("trainer.args.eval_strategy=sometimes", "eval_strategy must be one of no, steps, epoch, got 'sometimes'"),
+    ("trainer.args.lr_scheduler_type=flat", "lr_scheduler_type must be one of linear, cosine, "),
+    ("+trainer.args.optim=adamm", "optim must be one of adamw_torch, "),
+    ("trainer.args.report_to=wandbb", "wandbb is not supported, only .* are supported; correct it"),
+    ("+trainer.args.baseline=median", "baseline must be one of mean, log_mean_exp, got 'median'; the default is mean"),
+    (
+        "trainer.args.num_generations=5",
+        r"generation_batch_size \(128\) must be divisible .*change one of these or num_g",
+    ),
+    ("trainer.args.updates_per_iteration=0", r"trainer\.args: updates_per_iteration=0 is out of range; take 1"),
+    ("trainer.args.length_penalty_weight=-1", "length_penalty_weight=-1 is out of range"),
+    ("+trainer.args.seed=1", r"trainer\.args\.seed is the run's own; set seed="),
+    ("+trainer.args.output_dir=x", r"trainer\.args\.output_dir is the run's own; set hydra\.run\.dir="),
+    ("~trainer.args.bf16", "doesn't support bf16/gpu.*; set bf16=false where there is no GPU"),
+    ("trainer.args._target_=trl.GRPOConfig", r"trainer\.args must be a MirrorDescentConfig, .* got 'trl\.GRPOConfig'"),
+    ("trainer.args._target_=trl.GRPOConfg", r"trainer\.args\._target_=trl\.GRPOConfg cannot be imported"),
+    ("+model._targeet_=x", r"unknown key model\._targeet_: did you mean model\._target_\?"),
+    (
+        "model=hub model.name={TINY} model.dtype=flaot32",
+        r"model\.dtype must be one of float32, bfloat16, float16, auto, g",
+    ),
+    ("+sampler.schedule=3", r"sampler\.schedule must be a Schedule, made by a _target_ or null, got 3"),
+    ("+sampler.floor=2", r"floor=2 is outside \[0, 1\]"),
+    ("+sampler.cap=much", r"sampler\.cap must be a number, got 'much'; the default is 0\.25"),
+    ("sampler._target_=k15_plugins.rewards.MathReward", "must make a ProblemSampler, got a MathReward"),
+    ("sampler._target_=k15_plugins.sampling.EasyToHard", r"sampler\.iterations is missing, and EasyToHard needs it"),
+    ("sampler._target_=k15_plugins.sampling", r"sampler\._target_=k15_plugins\.sampling must be a class or function"),
+    ("sampler=curriculum sampler.schedule.hard_level=9", "hard_level=9 leaves no problem after the switch"),
+    ("+reward.brevity._target_=my_rewards.brevity", "No module named 'my_rewards'"),
+    ("reward=math +reward.answer.timeout_seconds=0", "timeout_seconds=0"),
+    ("+reward.answer.threshold=high", r"reward\.answer\.threshold must be a number, got 'high'"),
+    ("task.train_size=0", "train_size=0 must be at least 1"),
+    ("task.train_size=lots", r"task\.train_size must be a whole number, got 'lots'"),
+    ("~task.train_size", r"task\.train_size is missing, and reasoning_gym_problems needs it; give it a value"),
+    ("task.mixture=chain_sum", r"task\.mixture must be a list, .*, got 'chain_sum'"),
+    ("task.mixture=[{name: chain_sam}]", r"reasoning-gym has no task 'chain_sam' \(did you mean 'chain_sum'\?\)"),
+    ("task.template=x", "template='x' has no field"),
+    ("task.held_out_size=0", "eval_strategy=steps needs held-out problems, and the task has none; hold some out"),
+    ("reward=exact_match task=jsonl task.path=nowhere.jsonl", "There is no file nowhere.jsonl; correct the path"),
+    ("reward=exact_match task=jsonl task.path={tmp}/empty.jsonl", r"empty\.jsonl has no problems; give a file"),
+    (
+        "reward=exact_match task=jsonl task.path={tmp}/noprompt.jsonl",
+        r"line 1 has no column 'prompt'; it has question, ans",
+    ),
+    ("reward=exact_match task=jsonl task.path={tmp}/noanswer.jsonl", r"line 1 has no column 'answer'; it has prompt"),
+    ("reward=exact_match task=jsonl task.path={tmp}/null.jsonl", "line 1: 'prompt' must be text, .* but is None"),
+    ("reward=math task=benchmark task.name=math500", "no benchmark is called 'math500' .did you mean 'math_500'"),
+    (
+        "reward=math task=benchmark task.name=math_500 task.path={tmp}/math.jsonl",
+        "has no problems to train on; take anot",
+    ),
+    ("+task.conversational=true", "and the tokenizer .* has no chat template"),
+]
+
+
+@pytest.fixture
+def files(tmp_path):
+    rows = {
+        "empty": None,
+        "noprompt": {"question": "1 + 1", "answer": "2"},
+        "noanswer": {"prompt": "1 + 1"},
+        "null": {"prompt": None, "answer": "2"},
+        "math": {"problem": "1 + 1", "answer": "2", "level": 1},
+    }
+    for name, row in rows.items():
+        (tmp_path / f"{name}.jsonl").write_text("" if row is None else json.dumps(row) + "\n")
+    return tmp_path
+
+
+def words_of(mistake: str, **places) -> list[str]:
+    """Return the words of a command; those in brackets hold spaces."""
+    mistake = mistake if ": " in mistake else mistake.format(**places)
+    return [mistake] if ": " in mistake else mistake.split()
+
+
+@pytest.mark.parametrize(("mistake", "told"), AT_ONCE)
+def test_a_mistake_is_told_at_once(mistake, told):
+    small = [] if "task" in mistake else SMALL
+    config = compose(KIMI, *small, *words_of(mistake))
+    with pytest.raises(ValueError, match=told) as error:
+        check_models(prepare(OmegaConf.create(config))[0])
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(("mistake", "told"), BEFORE_A_MODEL)
+def test_a_mistake_is_told_before_a_model_is_loaded(mistake, told, files):
+    small = [] if "task=" in mistake or "task.train" in mistake else SMALL
+    said = refusal(compose(KIMI, *small, *words_of(mistake, tmp=files, TINY=models.TINY)), files)
+    assert said is not None
+    assert len(said.splitlines()) == 1
+    assert re.search(told, said), said

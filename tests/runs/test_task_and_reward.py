@@ -1,0 +1,132 @@
+"""Tasks and rewards of a config: which columns one needs and the other gives, and functions beside classes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+from test_conf import NEEDED, compose
+
+from k15_plugins.runs import rewards
+from k15_plugins.runs.build import build
+from k15_plugins.runs.cli import prepare
+
+ROOT = Path(__file__).parents[2]
+FUNCTIONS = """
+def brevity(completion_ids, **_):
+    return [-float(len(ids)) for ids in completion_ids]
+
+def near(completions, answer, scale, **_):
+    return [scale * (text == right) for text, right in zip(completions, answer)]
+
+def hinted(completions, hint, **_):
+    return [0.0 for _ in completions]
+
+class Spoken:
+    def __init__(self, word="answer"):
+        self.__name__, self.word = "spoken", word
+
+    def __call__(self, completions, **_):
+        return [float(self.word in text) for text in completions]
+
+class Silent:
+    pass
+"""
+
+
+@pytest.fixture
+def my_rewards(tmp_path, monkeypatch):
+    (tmp_path / "my_rewards.py").write_text(FUNCTIONS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("my_rewards", None)
+
+
+def prepared(*words: str) -> dict:
+    return prepare(OmegaConf.create(compose(*words)))[0]
+
+
+@pytest.mark.parametrize("task", ["jsonl", "benchmark"])
+def test_a_task_that_does_not_give_what_the_reward_needs_is_refused(task):
+    with pytest.raises(
+        ValueError,
+        match=r"reward\.answer \(ReasoningGymReward\) needs the columns task, entry, and the task \(load_\w+\) gives "
+        r"prompt, answer, level, task; take reward=exact_match or reward=math\.$",
+    ):
+        prepared("+recipe=kimi_rl", f"task={task}", NEEDED[f"task={task}"][0])
+
+
+@pytest.mark.parametrize("task", ["chain_sum", "jsonl", "benchmark"])
+@pytest.mark.parametrize("reward", ["exact_match", "math", "reasoning_gym"])
+def test_what_fits_passes(task, reward):
+    if task == "chain_sum" or reward != "reasoning_gym":
+        prepared("+recipe=kimi_rl", f"task={task}", *NEEDED.get(f"task={task}", [])[:1], f"reward={reward}")
+
+
+def test_the_columns_of_a_task_are_those_that_it_gives(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"prompt": "1 + 1", "answer": 2}\n')
+    (tmp_path / "b.jsonl").write_text('{"problem": "1 + 1", "answer": 2, "level": 1, "subject": "x"}\n')
+    nodes = [
+        compose("+recipe=smoke")["task"],
+        compose("+recipe=kimi_rl", "task=jsonl", f"task.path={tmp_path}/a.jsonl", "task.held_out=null")["task"],
+        compose("+recipe=kimi_rl", "task=benchmark", "task.name=math_500", f"task.path={tmp_path}/b.jsonl")["task"],
+    ]
+    assert {node["_target_"] for node in nodes} == set(rewards.COLUMNS)
+    for node in nodes:
+        assert set(build(node).train.column_names) == set(rewards.COLUMNS[node["_target_"]])
+
+
+@pytest.mark.usefixtures("my_rewards")
+def test_a_function_is_taken_as_it_is_with_the_keys_of_its_node_and_a_class_is_instantiated():
+    whole, part, instance = rewards.build_rewards(
+        {
+            "brevity": {"_target_": "my_rewards.brevity"},
+            "near": {"_target_": "my_rewards.near", "scale": 2.0},
+            "spoken": {"_target_": "my_rewards.Spoken", "word": "so"},
+        }
+    )
+    assert [each.__name__ for each in (whole, part, instance)] == ["brevity", "near", "spoken"]
+    assert whole(completion_ids=[[1, 2]], prompts=["x"]) == [-2.0]
+    assert part(completions=["7", "8"], answer=["7", "7"], completion_ids=None) == [2.0, 0.0]
+    assert instance(completions=["so 7"]) == [1.0]
+
+
+@pytest.mark.usefixtures("my_rewards")
+def test_columns_of_rewards_of_ones_own():
+    columns = rewards.COLUMNS["k15_plugins.tasks.files.load_problems"]
+    fine = {"near": {"_target_": "my_rewards.near", "scale": 2.0}, "spoken": {"_target_": "my_rewards.Spoken"}}
+    rewards.check_columns(fine, columns, "tasks.load")
+    with pytest.raises(
+        ValueError,
+        match=r"reward\.h \(hinted\) needs the column hint, and the task \(load\) gives .*; take reward=exact_match",
+    ):
+        rewards.check_columns({"h": {"_target_": "my_rewards.hinted"}}, columns, "tasks.load")
+    with pytest.raises(ValueError, match=r"reward\.near \(near\) needs the columns answer, scale"):
+        rewards.check_columns({"near": {"_target_": "my_rewards.near"}}, columns, "tasks.load")
+    with pytest.raises(ValueError, match=r"reward\.s\._target_ must be a function, or a class whose objects can be"):
+        rewards.build_rewards({"s": {"_target_": "my_rewards.Silent"}})
+
+
+def test_the_console_script_finds_rewards_in_the_current_folder(tmp_path):
+    (tmp_path / "my_rewards.py").write_text(FUNCTIONS)
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "k15"
+    script.write_text("from k15_plugins.runs.cli import main\nmain()\n")
+    # The second is refused, after the first was found and before a model is loaded.
+    words = [
+        "+recipe=smoke",
+        "+reward.brevity._target_=my_rewards.brevity",
+        "+reward.silent._target_=my_rewards.Silent",
+    ]
+    done = subprocess.run(
+        [sys.executable, str(script), *words],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert "k15: reward.silent._target_ must be a function" in done.stderr
+    assert "loading the model" not in done.stdout
