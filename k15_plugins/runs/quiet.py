@@ -13,6 +13,8 @@ _WARNINGS = (
     (r"`\w*gradient_checkpointing\w*` is deprecated and will be removed in v6", FutureWarning),
     # torch's loader, for transformers' default.
     (r"'pin_memory' argument is set as true but no accelerator is found", UserWarning),
+    # Other packages' code, when Python first compiles it.
+    (r".*", SyntaxWarning),
 )
 _LOGGED = {
     # The output layer of a model that shares it with its input: it is saved once.

@@ -13,6 +13,7 @@ from k15_plugins.runs.quiet import quiet
 quiet()
 import torch
 
+compile("1 is 1", "a_package.py", "eval")
 for _ in range(2):
     with warnings.catch_warnings():  # as libraries do, after which Python warns again of what it has warned of
         warnings.warn("`is_gradient_checkpointing` is deprecated and will be removed in v6.", FutureWarning)

@@ -91,6 +91,7 @@ def test_nothing_is_lost_and_the_oldest_go_on_first(tmp_path):
     assert len(started) + len(listener.rollouts) // 4 >= 4 * 9
 
 
+@pytest.mark.filterwarnings("ignore:rho of an iteration's first update")  # the test's log-probabilities are made up
 def test_the_loss_is_the_mean_over_the_real_rows_however_the_batch_is_filled(tmp_path):
     trainer, listener = trained(tmp_path, rollout_budget_tokens=3, max_steps=8)
     batches = trainer._buffered_inputs
