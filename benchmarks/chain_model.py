@@ -26,7 +26,7 @@ def mixture(means_tokens: list[float]) -> Successors:
     """Return successors for one prompt per mean: its response has a geometric length of this mean.
 
     Args:
-        means_tokens: of each prompt.
+        means_tokens: Of each prompt.
     """
     return {f"p{place}": {f"p{place}": 1 - 1 / mean, _END: 1 / mean} for place, mean in enumerate(means_tokens)}
 
@@ -37,7 +37,7 @@ def countdown(lengths: list[list[int]]) -> Successors:
     The first token is drawn and says how many are to follow; from there it goes down to the end.
 
     Args:
-        lengths: of each prompt, in tokens, the end of the sequence included.
+        lengths: Of each prompt, in tokens, the end of the sequence included.
     """
     number = max(max(row) for row in lengths)
     names = [_END, *(str(left) for left in range(1, number))]
@@ -51,7 +51,7 @@ def prompts(successors: Successors) -> list[str]:
     """Return the prompts, of 8 to 24 tokens.
 
     Args:
-        successors: of each token; those that are named p0, p1 ... end a prompt.
+        successors: Of each token; those that are named p0, p1 ... end a prompt.
     """
     names = [name for name in successors if name.startswith("p")]
     return [" ".join(["."] * (7 + 5 * place % 17) + [name]) for place, name in enumerate(names)]
@@ -61,8 +61,8 @@ def save_chain_model(folder: Any, successors: Successors) -> PreTrainedTokenizer
     """Save the model and its tokenizer, and return the latter.
 
     Args:
-        folder: takes both.
-        successors: of each token, with their probabilities.
+        folder: Takes both.
+        successors: Of each token, with their probabilities.
     """
     names = ["<pad>", _END, "<unk>", ".", *successors]
     backend = Tokenizer(WordLevel({name: place for place, name in enumerate(names)}, unk_token="<unk>"))

@@ -17,8 +17,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
+from k15_plugins.files.jsonl import Line, read_lines
 from k15_plugins.report.curves import COLOURS, DASHES
-from k15_plugins.report.history import METRICS, Line, curve, read_lines
+from k15_plugins.report.history import METRICS, curve
 from k15_plugins.runs.folder import read_status
 
 ROOT = Path(__file__).parents[1]

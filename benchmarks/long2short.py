@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from k15_plugins.models.load import TINY
 from k15_plugins.report.accuracy_tokens import draw_accuracy_tokens
 from k15_plugins.runs.folder import read_status
-from k15_plugins.runs.models import TINY
 
 ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "outputs" / "benchmarks"
@@ -45,11 +45,11 @@ class Page:
     """What a recipe's page is called and says, and how the recipe is run.
 
     Attributes:
-        name (`str`): Of the page, its pictures, and the folder of the runs.
-        title (`str`): Of the page.
-        about (`str`): What was measured, in a sentence or two.
-        words (`tuple[str, ...]`): What is added to the command.
-        seeds (`tuple[int, ...]`): Seeds by default.
+        name: Of the page, its pictures, and the folder of the runs.
+        title: Of the page.
+        about: What was measured, in a sentence or two.
+        words: What is added to the command.
+        seeds: Seeds by default.
     """
 
     name: str

@@ -3,7 +3,7 @@
 A `MirrorDescentTrainer` trains a tiny Llama on a group of two responses, one long, one of 16 tokens, each length in a
 process of its own, with vocabularies of 128 and 32,768 entries. Needs Linux (it reads the peak of resident memory from
 /proc). Writes `docs/results/long_update.md` and `.png`; the measured points go to `long_update.json` beside them, for
-the test of `k15_plugins.report.long_context`.
+the test of `k15_plugins.planning.long_context`.
 """
 
 import json

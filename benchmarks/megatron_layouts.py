@@ -64,7 +64,7 @@ def measure(folder: Path, layout: dict[str, Any]) -> list[dict[str, float]]:
 
 def train_large(folder: Path) -> None:
     """Be a rank of a job that makes two updates of the large model, and write the memory of all ranks."""
-    from k15_plugins.megatron.without_cuda import run_without_cuda
+    from k15_plugins.megatron.job.without_cuda import run_without_cuda
 
     run_without_cuda()
     import torch
@@ -74,7 +74,7 @@ def train_large(folder: Path) -> None:
     from k15_plugins.megatron.layout import MegatronLayout
     from k15_plugins.megatron.rows import Rows
     from k15_plugins.megatron.settings import EngineSettings
-    from k15_plugins.update_loss import UpdateLoss
+    from k15_plugins.objective.update_loss import UpdateLoss
 
     torch.set_num_threads(1)
     layout = MegatronLayout(**json.loads((folder / "layout.json").read_text()))

@@ -70,8 +70,8 @@ def main() -> None:
     """Sample the answers and keep their lengths."""
     import torch
 
-    from k15_plugins.generation.vllm_on_cpu import ENVIRONMENT
-    from k15_plugins.runs.models import smollm2
+    from k15_plugins.generation.cpu.vllm import ENVIRONMENT
+    from k15_plugins.models.load import smollm2
 
     os.environ.update({**ENVIRONMENT, "VLLM_ENABLE_V1_MULTIPROCESSING": "0"})
     from vllm import LLM, SamplingParams

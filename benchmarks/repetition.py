@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 
-import k15_plugins.evaluation.figures
+import k15_plugins.evaluation.statistics
 import k15_plugins.sampling.weighted
 import k15_plugins.trainers.mirror_descent
 from k15_plugins.generation.transformers_generation import TransformersGeneration
+from k15_plugins.models.load import smollm2
 from k15_plugins.rollouts import RepetitionRule, first_repetition
-from k15_plugins.runs.models import smollm2
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "docs" / "results" / "repetition.md"
@@ -65,7 +65,7 @@ def answers(temperature: float, samples: int) -> list[str]:
 def structured() -> dict[str, list[str]]:
     """Texts that repeat themselves for good reasons."""
     numbers = "\n".join(f"| {row} | {row * row} | {row**3} |" for row in range(1, 61))
-    modules = (k15_plugins.evaluation.figures, k15_plugins.sampling.weighted, k15_plugins.trainers.mirror_descent)
+    modules = (k15_plugins.evaluation.statistics, k15_plugins.sampling.weighted, k15_plugins.trainers.mirror_descent)
     return {
         "table of numbers": [f"| n | square | cube |\n|---|---|---|\n{numbers}"],
         "table, 12 columns, aligned": ["|" + " --- |" * 12 + "\n" + ("|" + "     |" * 12 + "\n") * 6],

@@ -58,10 +58,10 @@ class Record:
 
     Attributes:
         engine: (begin, end) of each call, processor seconds.
-        steps: forward passes of the engine in each call.
-        updated: end of each iteration.
-        trained: tokens of the rollouts of each iteration.
-        buffered_tokens: held after each iteration's generation.
+        steps: Forward passes of the engine in each call.
+        updated: End of each iteration.
+        trained: Tokens of the rollouts of each iteration.
+        buffered_tokens: Held after each iteration's generation.
     """
 
     def __init__(self) -> None:
@@ -139,10 +139,10 @@ def trained(engine: str, lengths: str, mode: str, iterations: int, record: Any, 
     Args:
         engine: `transformers` or `vllm`.
         lengths: `sampled` or `replayed`.
-        mode: one of `MODES`.
-        iterations: how many.
-        record: a `Record`.
-        **changes: of the trainer's config.
+        mode: One of `MODES`.
+        iterations: How many.
+        record: A `Record`.
+        **changes: Of the trainer's config.
     """
     from accelerate.state import AcceleratorState
     from datasets import Dataset

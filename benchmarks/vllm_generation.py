@@ -31,7 +31,7 @@ OURS, TRLS = "ours", "TRL's"
 
 def save_smollm2(folder: str) -> None:
     """Save the model as vLLM reads it."""
-    from k15_plugins.runs.models import smollm2
+    from k15_plugins.models.load import smollm2
 
     model, tokenizer = smollm2()
     model.save_pretrained(folder)
@@ -43,7 +43,7 @@ def build_engine(folder: str, dtype: str) -> Any:
     import torch
     from trl.generation import vllm_generation
 
-    from k15_plugins.generation.vllm_on_cpu import use_vllm_on_cpu
+    from k15_plugins.generation.cpu.vllm import use_vllm_on_cpu
 
     use_vllm_on_cpu(getattr(torch, dtype))
     return vllm_generation.LLM(folder, max_model_len=1024, max_num_seqs=PROMPTS)
@@ -114,7 +114,7 @@ def sync(folder: str, dtype: str, kind: str) -> dict[str, float]:
     engine = build_engine(folder, dtype)
     from vllm import SamplingParams
 
-    from k15_plugins.generation.vllm_on_cpu import CpuVLLMGeneration
+    from k15_plugins.generation.cpu.vllm import CpuVLLMGeneration
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
     with torch.no_grad():

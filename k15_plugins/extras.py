@@ -37,7 +37,7 @@ def cure(module: str | None) -> str:
     """Return what installs a missing module, as the second half of a sentence; "" if no extra does.
 
     Args:
-        module (`str`, *optional*): Its dotted name.
+        module: Its dotted name.
     """
     extra = EXTRA_OF.get((module or "").partition(".")[0])
     return "" if extra is None else f"; run pip install '.[{extra}]' in a checkout of k15_plugins"

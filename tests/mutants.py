@@ -20,11 +20,11 @@ class Mutant(NamedTuple):
     """A place to break.
 
     Attributes:
-        name: what goes wrong.
-        file: of the package.
-        old: stands in the file exactly once.
-        new: takes its place.
-        tests: files and options for pytest.
+        name: What goes wrong.
+        file: Of the package.
+        old: Stands in the file exactly once.
+        new: Takes its place.
+        tests: Files and options for pytest.
     """
 
     name: str
@@ -121,10 +121,10 @@ MUTANTS = [
     ),
     Mutant(
         "the importance weight is upside down",
-        "objective.py",
+        "objective/surrogate.py",
         "return gap_BT.exp().clamp(max=cap).detach()",
         "return (-gap_BT).exp().clamp(max=cap).detach()",
-        "tests/test_objective.py",
+        "tests/objective/test_objective.py",
     ),
     Mutant(
         "a wrong response of equal length is rejected in a pair",
@@ -159,10 +159,10 @@ MUTANTS = [
     ),
     Mutant(
         "the pull to the start is not divided by lengths",
-        "update_loss.py",
+        "objective/update_loss.py",
         'self.beta * figures["kl"] / divisor_B',
         'self.beta * figures["kl"]',
-        "tests/test_update_loss.py",
+        "tests/objective/test_update_loss.py",
     ),
     Mutant(
         "an update that is not finite is made",
@@ -215,8 +215,8 @@ def killing_test(mutant: Mutant, copy: Path) -> str | None:
     """Return the first test that fails with a mutant, or None.
 
     Args:
-        mutant: the place to break.
-        copy: of the checkout; as it was afterwards.
+        mutant: The place to break.
+        copy: Of the checkout; as it was afterwards.
     """
     file = copy / "k15_plugins" / mutant.file
     whole = file.read_text()

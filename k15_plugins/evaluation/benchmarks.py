@@ -4,7 +4,6 @@ One scorer for all: the reward functions of `k15_plugins.rewards`. What lm-eval 
 Benchmarks of code and of images (LiveCodeBench, Codeforces, MathVista) need rewards that this package does not have.
 """
 
-import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 
 from datasets import Dataset, load_dataset
 
+from k15_plugins.files.jsonl import read_rows
 from k15_plugins.samples import Sample, SampledProblem
 from k15_plugins.tasks.problems import Problems, did_you_mean, make_prompt, to_dataset
 
@@ -26,14 +26,14 @@ class Benchmark:
     """Where a benchmark lies on the Hub, and its columns.
 
     Args:
-        path (`str`): Name of the data set.
-        split (`str`): Its split.
-        problem (`str`): Column of the problems.
-        answer (`str`): Column of the right answers.
-        subset (`str`, *optional*): Its configuration.
-        level (`str`, *optional*): Column of the difficulty, a whole number.
-        wrong (`tuple[str, ...]`): Columns of the wrong choices; none for questions without choices.
-        after (`str`): The answer is what comes after the last of these signs in its column; empty for all of it.
+        path: Name of the data set.
+        split: Its split.
+        problem: Column of the problems.
+        answer: Column of the right answers.
+        subset: Its configuration.
+        level: Column of the difficulty, a whole number.
+        wrong: Columns of the wrong choices; none for questions without choices.
+        after: The answer is what comes after the last of these signs in its column; empty for all of it.
     """
 
     path: str
@@ -69,14 +69,14 @@ def load_benchmark(
     """Load a benchmark as held-out problems.
 
     Args:
-        name (`str`): Key of `BENCHMARKS`.
-        path (`str`, *optional*): A JSONL file with the columns of the Hub's data set; by default that is loaded.
-        system (`str`, *optional*): System message; only for conversational prompts.
-        conversational (`bool`): Whether prompts are lists of messages.
-        seed (`int`): Seed of the order of choices.
+        name: Key of `BENCHMARKS`.
+        path: A JSONL file with the columns of the Hub's data set; by default that is loaded.
+        system: System message; only for conversational prompts.
+        conversational: Whether prompts are lists of messages.
+        seed: Seed of the order of choices.
 
     Returns:
-        `Problems`: None to train on; `task` is the name, `level` the benchmark's own or 0.
+        None to train on; `task` is the name, `level` the benchmark's own or 0.
 
     Raises:
         ValueError: If the name is unknown, the file is missing, or a row lacks a column.
@@ -87,7 +87,7 @@ def load_benchmark(
     data = (
         load_dataset(benchmark.path, benchmark.subset, split=benchmark.split)
         if path is None
-        else Dataset.from_list(_read_jsonl(path))
+        else Dataset.from_list([row for _, row in read_rows(Path(path))])
     )
     needed = [benchmark.problem, benchmark.answer, *benchmark.wrong, *([benchmark.level] if benchmark.level else [])]
     if missing := [column for column in needed if column not in data.column_names]:
@@ -103,17 +103,11 @@ def load_benchmark(
     return Problems(to_dataset([], conversational, False), to_dataset(rows, conversational, False))
 
 
-def _read_jsonl(path: str | Path) -> list[dict[str, Any]]:
-    # Not splitlines(): a text may hold other signs that it takes for line ends.
-    with Path(path).open(encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines if line.strip()]
-
-
 def find_benchmark(name: str) -> Benchmark:
     """Return a benchmark.
 
     Args:
-        name (`str`): Key of `BENCHMARKS`.
+        name: Key of `BENCHMARKS`.
 
     Raises:
         ValueError: If there is none of this name.
@@ -129,9 +123,9 @@ def question(benchmark: Benchmark, row: dict[str, Any], seed: int = 0) -> tuple[
     """Return the text of a problem and its right answer.
 
     Args:
-        benchmark (`Benchmark`): The benchmark.
-        row (`dict[str, Any]`): A row of its data set.
-        seed (`int`): Seed of the order of choices, which is the same for a question wherever it stands.
+        benchmark: The benchmark.
+        row: A row of its data set.
+        seed: Seed of the order of choices, which is the same for a question wherever it stands.
     """
     answer = _right_answer(benchmark, row[benchmark.answer])
     if not benchmark.wrong:
@@ -151,8 +145,8 @@ def lm_eval_answer(name: str, doc: dict[str, Any]) -> str:
     """Return the right answer to a question of a benchmark as lm-eval's document of it says.
 
     Args:
-        name (`str`): Key of `BENCHMARKS`.
-        doc (`dict[str, Any]`): lm-eval's document. Choices stand in an order of lm-eval's own there, and the answer is
+        name: Key of `BENCHMARKS`.
+        doc: Lm-eval's document. Choices stand in an order of lm-eval's own there, and the answer is
             the letter in it, such as `"(C)"`.
     """
     benchmark = find_benchmark(name)
@@ -177,17 +171,17 @@ def read_lm_eval(
     is (C)", take `ExactMatchReward(r"answer is \(?([A-D])\b")`.
 
     Args:
-        path (`str` or `Path`): The file `samples_TASK_TIME.jsonl`.
-        name (`str`): Name of the task in the result.
-        reward_func (`Callable`): TRL reward function that gives at least 0.5 for a right final answer, from the
+        path: The file `samples_TASK_TIME.jsonl`.
+        name: Name of the task in the result.
+        reward_func: TRL reward function that gives at least 0.5 for a right final answer, from the
             column `answer`.
-        tokenizer (`PreTrainedTokenizerBase`): Counts the tokens.
-        answer (`Callable`, *optional*): Gives the right answer from lm-eval's document, the row of its data set. By
+        tokenizer: Counts the tokens.
+        answer: Gives the right answer from lm-eval's document, the row of its data set. By
             default `lm_eval_answer`, if `name` is a key of `BENCHMARKS`.
-        max_new_tokens (`int`, *optional*): Limit of the responses; one that reaches it counts as cut off.
+        max_new_tokens: Limit of the responses; one that reaches it counts as cut off.
 
     Returns:
-        `list[SampledProblem]`: In the order of the documents; with filters, each document once.
+        In the order of the documents; with filters, each document once.
 
     Raises:
         ValueError: If the file is missing or has no generated text, or nothing says which answers are right.
@@ -200,7 +194,7 @@ def read_lm_eval(
         answer = partial(lm_eval_answer, name)
     if not Path(path).is_file():
         raise ValueError(f"{path} does not exist; give the samples_*.jsonl that lm_eval --log_samples wrote.")
-    lines = {line["doc_id"]: line for line in _read_jsonl(path)}
+    lines = {line["doc_id"]: line for _, line in read_rows(Path(path))}
     problems = []
     for document, line in sorted(lines.items()):
         responses = line["resps"][0]

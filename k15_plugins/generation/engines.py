@@ -19,12 +19,12 @@ def prepare_vllm(model: Any, args: Any) -> None:
     """Make sure that TRL can give a model to vLLM; to be called before the trainer is built.
 
     Args:
-        model: as TRL's trainers take it: a name, a folder, or a model.
-        args: a `GRPOConfig`.
+        model: As TRL's trainers take it: a name, a folder, or a model.
+        args: A `GRPOConfig`.
 
     Raises:
-        ValueError: if vLLM has no place to read the model from, or its server has several engines.
-        ImportError: if vLLM is not installed.
+        ValueError: If vLLM has no place to read the model from, or its server has several engines.
+        ImportError: If vLLM is not installed.
     """
     if not args.use_vllm:
         return
@@ -36,7 +36,7 @@ def prepare_vllm(model: Any, args: Any) -> None:
     if args.vllm_mode == "server":
         check_engines(args)
     if not torch.accelerator.is_available():
-        from k15_plugins.generation.vllm_on_cpu import use_vllm_on_cpu
+        from k15_plugins.generation.cpu.vllm import use_vllm_on_cpu
 
         use_vllm_on_cpu(torch.float32 if isinstance(model, str) else model.dtype)
     if args.vllm_mode == "colocate" and is_vllm_available():
@@ -72,11 +72,11 @@ def generate_segments(trainer: Any, request: SegmentRequest) -> list[Segment]:
     """Generate one segment of each response with the engine that the trainer's config names.
 
     Args:
-        trainer: a `GRPOTrainer`.
-        request: what is wanted.
+        trainer: A `GRPOTrainer`.
+        request: What is wanted.
 
     Raises:
-        ServerLost: if a vLLM server has died or stopped answering.
+        ServerLost: If a vLLM server has died or stopped answering.
     """
 
     def single_turn(*args: Any) -> Any:
@@ -93,12 +93,12 @@ def generate_whole(trainer: Any, *args: Any, **kwargs: Any) -> Any:
     """Generate whole responses as TRL does, and watch over a server meanwhile.
 
     Args:
-        trainer: a `GRPOTrainer`.
-        *args: what TRL's `_generate_single_turn` takes.
-        **kwargs: the same.
+        trainer: A `GRPOTrainer`.
+        *args: What TRL's `_generate_single_turn` takes.
+        **kwargs: The same.
 
     Raises:
-        ServerLost: if a vLLM server has died or stopped answering.
+        ServerLost: If a vLLM server has died or stopped answering.
     """
 
     def single_turn(*args: Any) -> Any:

@@ -28,9 +28,9 @@ class Segment(NamedTuple):
     """What was added to a response.
 
     Attributes:
-        ids: the new tokens.
-        logps: their log-probabilities by the engine, nats.
-        is_ended: whether the engine has ended the response by a stop of its own (`stop`, `stop_token_ids` ...).
+        ids: The new tokens.
+        logps: Their log-probabilities by the engine, nats.
+        is_ended: Whether the engine has ended the response by a stop of its own (`stop`, `stop_token_ids` ...).
     """
 
     ids: list[int]
@@ -42,15 +42,15 @@ class SegmentRequest(NamedTuple):
     """What is wanted for B responses.
 
     Attributes:
-        prompt_ids: tokens of each prompt.
-        started: tokens that each response has already, int32.
-        images: as TRL's `_tokenize_prompts` gives them, or None.
-        multimodal_fields: the same.
-        allowances: how many tokens each response may get, all above 0.
-        must_end: which responses must not be paused.
-        ends_at_allowance: which responses have ended with their allowance, the longest response being reached.
-        pause_after: pause the others when so many responses have ended; None never pauses.
-        repetition: stops a response that repeats itself; None never does.
+        prompt_ids: Tokens of each prompt.
+        started: Tokens that each response has already, int32.
+        images: As TRL's `_tokenize_prompts` gives them, or None.
+        multimodal_fields: The same.
+        allowances: How many tokens each response may get, all above 0.
+        must_end: Which responses must not be paused.
+        ends_at_allowance: Which responses have ended with their allowance, the longest response being reached.
+        pause_after: Pause the others when so many responses have ended; None never pauses.
+        repetition: Stops a response that repeats itself; None never does.
     """
 
     prompt_ids: list[list[int]]
@@ -68,9 +68,9 @@ class Progress:
     """Follows the responses of a request while an engine generates, and tells which of them are to stop.
 
     Args:
-        request: what is wanted.
-        eos_ids: tokens that end a response.
-        device: where the tokens come.
+        request: What is wanted.
+        eos_ids: Tokens that end a response.
+        device: Where the tokens come.
     """
 
     def __init__(self, request: SegmentRequest, eos_ids: Sequence[int], device: torch.device):
@@ -90,8 +90,8 @@ class Progress:
         """Take one more token of some responses; tokens of halted ones do not matter.
 
         Args:
-            ids_N: the tokens, shape (N,).
-            rows_N: the responses that they belong to, each at most once, shape (N,).
+            ids_N: The tokens, shape (N,).
+            rows_N: The responses that they belong to, each at most once, shape (N,).
 
         Returns:
             bool, shape (B,): which responses are halted.
@@ -143,9 +143,9 @@ def generate_with_transformers(
     """Generate one segment of each response with the trained model itself.
 
     Args:
-        trainer: a `GRPOTrainer` that generates with transformers.
+        trainer: A `GRPOTrainer` that generates with transformers.
         single_turn: `GRPOTrainer._generate_single_turn` of it.
-        request: what is wanted.
+        request: What is wanted.
     """
     lengths = [len(ids) for ids in contexts(request)]
     # Processes that share the weights have to call the model equally often; a pause looks at all responses together.
@@ -169,10 +169,10 @@ def batches_of_similar_lengths(lengths: Sequence[int]) -> list[list[int]]:
     """Split contexts into batches in which none is padded to more than twice its length, short ones aside.
 
     Args:
-        lengths: tokens of each context.
+        lengths: Tokens of each context.
 
     Returns:
-        the places of the contexts of each batch, in their order; the shortest contexts come first.
+        The places of the contexts of each batch, in their order; the shortest contexts come first.
     """
     batches: dict[int, list[int]] = {}
     for place, length in enumerate(lengths):
@@ -207,7 +207,7 @@ def contexts(request: SegmentRequest) -> list[list[int]]:
     """Return what each response goes on from: its prompt and what it has already.
 
     Args:
-        request: what is wanted.
+        request: What is wanted.
     """
     return [prompt + ids_T.tolist() for prompt, ids_T in zip(request.prompt_ids, request.started, strict=True)]
 

@@ -12,9 +12,9 @@ class Generated(NamedTuple):
     """Responses to N prompts.
 
     Attributes:
-        prompt_ids (`list[list[int]]`): Tokens of each prompt, without padding.
-        completion_ids (`list[list[int]]`): Tokens of each response, end-of-sequence token included if it ended.
-        truncated (`list[bool]`): Whether a response reached the limit of tokens without an end.
+        prompt_ids: Tokens of each prompt, without padding.
+        completion_ids: Tokens of each response, end-of-sequence token included if it ended.
+        truncated: Whether a response reached the limit of tokens without an end.
     """
 
     prompt_ids: list[list[int]]
@@ -29,7 +29,7 @@ def plain_policy(model: Any) -> Iterator[None]:
     transformers adds what stands there to every setting that a call leaves open.
 
     Args:
-        model (`PreTrainedModel` or `PeftModel`): The model; it gets its own settings back at the end.
+        model: The model; it gets its own settings back at the end.
     """
     owner = model.get_base_model() if hasattr(model, "get_base_model") else model
     own = owner.generation_config
@@ -46,10 +46,10 @@ class TransformersGeneration:
     Of the model's `generation_config` only the end-of-sequence tokens count.
 
     Args:
-        model (`PreTrainedModel`): A causal language model.
-        tokenizer (`PreTrainedTokenizerBase`): Its tokenizer.
-        max_new_tokens (`int`): Longest response, tokens.
-        temperature (`float`): Of the sampling; 0 takes the most probable token.
+        model: A causal language model.
+        tokenizer: Its tokenizer.
+        max_new_tokens: Longest response, tokens.
+        temperature: Of the sampling; 0 takes the most probable token.
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, max_new_tokens: int, temperature: float = 1.0) -> None:
@@ -67,8 +67,8 @@ class TransformersGeneration:
         """Sample one response to each prompt.
 
         Args:
-            prompts (`list`): N prompts, text or messages.
-            seed (`int`): Seed of the sampling.
+            prompts: N prompts, text or messages.
+            seed: Seed of the sampling.
         """
         conversational = not isinstance(prompts[0], str)
         texts = (

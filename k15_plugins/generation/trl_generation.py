@@ -14,7 +14,7 @@ class TrlGeneration:
     TRL leaves what its own settings do not name (`suppress_tokens` ...) to the model's `generation_config`.
 
     Args:
-        trainer (`GRPOTrainer`): Gives model, tokenizer and engine; it is not trained.
+        trainer: Gives model, tokenizer and engine; it is not trained.
     """
 
     def __init__(self, trainer: Any) -> None:
@@ -27,8 +27,8 @@ class TrlGeneration:
         """Sample one response to each prompt.
 
         Args:
-            prompts (`list`): N prompts, text or messages (images stand in them, as TRL takes them).
-            seed (`int`): Seed of the sampling; vLLM follows the seed that it was started with.
+            prompts: N prompts, text or messages (images stand in them, as TRL takes them).
+            seed: Seed of the sampling; vLLM follows the seed that it was started with.
         """
         set_seed(seed)
         prompt_ids, images, multimodal_fields = self.trainer._tokenize_prompts(prompts)

@@ -28,10 +28,10 @@ def check_engines(args: Any) -> None:
     To be called before the trainer is built: TRL then connects to each engine.
 
     Args:
-        args: a `GRPOConfig` with `vllm_mode="server"`.
+        args: A `GRPOConfig` with `vllm_mode="server"`.
 
     Raises:
-        ValueError: if the server has several engines.
+        ValueError: If the server has several engines.
     """
     url = args.vllm_server_base_url or f"http://{args.vllm_server_host}:{args.vllm_server_port}"
     end = time.monotonic() + args.vllm_server_timeout
@@ -56,10 +56,10 @@ def check_context(trainer: Any) -> None:
     """Refuse a vLLM server whose context is too short for a prompt and the longest response together.
 
     Args:
-        trainer: a `GRPOTrainer` with `vllm_mode="server"`.
+        trainer: A `GRPOTrainer` with `vllm_mode="server"`.
 
     Raises:
-        ValueError: on all processes.
+        ValueError: On all processes.
     """
     fault: list[str | None] = [None]
     if trainer.accelerator.is_main_process:
@@ -95,12 +95,12 @@ def generate_with_vllm_server(trainer: Any, single_turn: Callable[..., Any], req
     repetition that began in an earlier segment is cut off here.
 
     Args:
-        trainer: a `GRPOTrainer` with `vllm_mode="server"`.
+        trainer: A `GRPOTrainer` with `vllm_mode="server"`.
         single_turn: `GRPOTrainer._generate_single_turn` of it.
-        request: what is wanted.
+        request: What is wanted.
 
     Raises:
-        ServerLost: on all processes, if the server does not answer for `server_patience_seconds`.
+        ServerLost: On all processes, if the server does not answer for `server_patience_seconds`.
     """
     generation, rule = trainer.vllm_generation, request.repetition
     own = generation.generation_kwargs
@@ -143,13 +143,13 @@ def watched_single_turn(
     """Generate on a vLLM server as TRL does, and watch over the server meanwhile.
 
     Args:
-        trainer: a `GRPOTrainer` with `vllm_mode="server"`.
+        trainer: A `GRPOTrainer` with `vllm_mode="server"`.
         single_turn: `GRPOTrainer._generate_single_turn` of it.
-        *args: what it takes.
-        limits: most tokens of each response of all processes, in their order; None for TRL's one limit.
+        *args: What it takes.
+        limits: Most tokens of each response of all processes, in their order; None for TRL's one limit.
 
     Raises:
-        ServerLost: on all processes, if the server does not answer for `server_patience_seconds`.
+        ServerLost: On all processes, if the server does not answer for `server_patience_seconds`.
     """
     generation = trainer.vllm_generation
     client = generation.vllm_client if trainer.accelerator.is_main_process else None
@@ -172,7 +172,7 @@ class Watch:
 
     Args:
         client: TRL's `VLLMClient` on the main process, None on the others.
-        patience_seconds: how long the server may not answer.
+        patience_seconds: How long the server may not answer.
     """
 
     def __init__(self, client: Any, patience_seconds: float):
@@ -184,10 +184,10 @@ class Watch:
         """Call a function on all processes.
 
         Args:
-            function: asks the server for something on the main process.
+            function: Asks the server for something on the main process.
 
         Raises:
-            ServerLost: on all processes, if the server is lost before or meanwhile.
+            ServerLost: On all processes, if the server is lost before or meanwhile.
         """
         lost = [False]
         if self.client is None:
@@ -206,7 +206,7 @@ class Watch:
         processes waiting; nothing is what they all see.
 
         Args:
-            limits: most tokens for each prompt; None for one limit, which the caller of `generate` gives.
+            limits: Most tokens for each prompt; None for one limit, which the caller of `generate` gives.
         """
         if self.client is None:
             yield

@@ -15,9 +15,9 @@ class SteppedLLM:
     TRL goes on to do all else: sampling parameters, weight sync, sleeping, log-probabilities.
 
     Args:
-        llm: the `LLM` that it stands for.
-        request: what is wanted of the prompts that `generate` is given.
-        eos_ids: tokens that end a response.
+        llm: The `LLM` that it stands for.
+        request: What is wanted of the prompts that `generate` is given.
+        eos_ids: Tokens that end a response.
     """
 
     def __init__(self, llm: Any, request: SegmentRequest, eos_ids: list[int]):
@@ -91,9 +91,9 @@ def generate_with_vllm_in_steps(
     """Generate one segment of each response with the vLLM engine in this process.
 
     Args:
-        trainer: a `GRPOTrainer` with `vllm_mode="colocate"`.
+        trainer: A `GRPOTrainer` with `vllm_mode="colocate"`.
         single_turn: `GRPOTrainer._generate_single_turn` of it.
-        request: what is wanted.
+        request: What is wanted.
     """
     generation = trainer.vllm_generation
     llm = generation.llm

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm.auto import tqdm
 
-from k15_plugins.long2short.half_folder import half_folder
+from k15_plugins.files.whole import whole_folder
 
 _PIECE = 2**21  # elements
 _KEPT = (
@@ -55,13 +55,13 @@ def merge_checkpoints(
     kill leaves no half model.
 
     Args:
-        checkpoints (`Sequence`): Folders of models in transformers' form with safetensors, two or more.
-        output_dir (`str` or `Path`): Folder of the result; must be new or empty.
-        weights (`Sequence[float]`, *optional*): Weight of each model; they sum to 1. Equal by default. A negative one
+        checkpoints: Folders of models in transformers' form with safetensors, two or more.
+        output_dir: Folder of the result; must be new or empty.
+        weights: Weight of each model; they sum to 1. Equal by default. A negative one
             goes beyond the other models, away from this one.
 
     Returns:
-        `Path`: `output_dir`.
+        `output_dir`.
 
     Raises:
         ValueError: If models, weights or the output folder do not fit; it names the first difference.
@@ -83,7 +83,7 @@ def merge_checkpoints(
     _check_tokenizers(folders)
     may_tie = config.get("tie_word_embeddings") is not False
     sources = _align([read_layout(folder) for folder in folders], folders, may_tie)
-    with half_folder(output) as half:
+    with whole_folder(output) as half:
         # Beside an unsharded model an index is left over from an earlier one.
         for pattern in _KEPT if (folders[0] / _WHOLE).is_file() else (*_KEPT, _INDEX):
             for file in filter(Path.is_file, folders[0].glob(pattern)):
@@ -102,10 +102,10 @@ def check_request(
     """Check what needs no look into the models, and return the weights.
 
     Args:
-        folders (`Sequence[Path]`): Folders of models.
-        output (`Path`): Folder of the result.
-        weights (`Sequence[float]`, *optional*): Weight of each model.
-        sum_to_1 (`bool`): Whether the weights are those of an average.
+        folders: Folders of models.
+        output: Folder of the result.
+        weights: Weight of each model.
+        sum_to_1: Whether the weights are those of an average.
 
     Raises:
         ValueError: If a number is out of its range, a folder is missing, or `output` is not empty.
@@ -135,7 +135,7 @@ def read_layout(folder: Path) -> dict[str, Tensor]:
     """Read which tensors a model has and where they lie.
 
     Args:
-        folder (`Path`): Folder of a model, with one safetensors file or with shards and their index.
+        folder: Folder of a model, with one safetensors file or with shards and their index.
 
     Raises:
         ValueError: If there are no such files, or one holds a type that cannot be averaged.

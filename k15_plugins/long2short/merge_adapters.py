@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from k15_plugins.long2short.half_folder import half_folder
+from k15_plugins.files.whole import whole_folder
 
 _SAME = (
     "peft_type",
@@ -44,12 +44,12 @@ def merge_adapters(folders: Sequence[Path], output: Path, weights: Sequence[floa
     averaged.
 
     Args:
-        folders (`Sequence[Path]`): Folders of adapters, with `adapter_config.json`.
-        output (`Path`): Folder of the result; must be new or empty.
-        weights (`Sequence[float]`): Weight of each adapter.
+        folders: Folders of adapters, with `adapter_config.json`.
+        output: Folder of the result; must be new or empty.
+        weights: Weight of each adapter.
 
     Returns:
-        `Path`: `output`.
+        `output`.
 
     Raises:
         ValueError: If the adapters are not LoRA on one base model, with one rank each; it names the first difference.
@@ -76,7 +76,7 @@ def merge_adapters(folders: Sequence[Path], output: Path, weights: Sequence[floa
             value = torch.stack([weight * part for weight, part in zip(weights, parts, strict=True)]).sum(dim=0)
         merged[name] = value.to(first.dtype).contiguous()
     rank = sum(config["r"] for config in configs)
-    with half_folder(output) as half:
+    with whole_folder(output) as half:
         for file in folders[0].iterdir():
             if file.is_file() and file.name.startswith(("tokenizer", "special_tokens", "chat_template")):
                 shutil.copy2(file, half / file.name)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from k15_plugins.extras import optional_import
-from k15_plugins.long2short.half_folder import half_folder
+from k15_plugins.files.whole import whole_folder
 from k15_plugins.long2short.merge import check_request
 
 # Their weights are not those of an average: they multiply what each model adds to the base model.
@@ -25,16 +25,16 @@ def merge_with_mergekit(
     """Merge models by a method of mergekit; the result is complete or not there.
 
     Args:
-        checkpoints (`Sequence`): Folders of models in transformers' form, two or more.
-        output_dir (`str` or `Path`): Folder of the result; must be new or empty.
-        method (`str`): Name of mergekit's method, such as `"ties"`, `"dare_ties"` or `"slerp"`.
-        weights (`Sequence[float]`, *optional*): Weight of each model, equal by default; they sum to 1, but for methods
+        checkpoints: Folders of models in transformers' form, two or more.
+        output_dir: Folder of the result; must be new or empty.
+        method: Name of mergekit's method, such as `"ties"`, `"dare_ties"` or `"slerp"`.
+        weights: Weight of each model, equal by default; they sum to 1, but for methods
             that add to the base model (such as `"task_arithmetic"`).
-        base_model (`str` or `Path`, *optional*): The model that the others come from, where the method needs one.
+        base_model: The model that the others come from, where the method needs one.
         **parameters: Parameters of the method, such as `density=0.5` or `t=0.5`.
 
     Returns:
-        `Path`: `output_dir`.
+        `output_dir`.
 
     Raises:
         ModuleNotFoundError: If mergekit is missing.
@@ -57,6 +57,6 @@ def merge_with_mergekit(
     }
     if base_model is not None:
         config["base_model"] = str(Path(base_model).resolve())
-    with half_folder(output) as half:
+    with whole_folder(output) as half:
         run_merge(MergeConfiguration.model_validate(config), str(half), MergeOptions(copy_tokenizer=True, quiet=True))
     return output

@@ -29,15 +29,15 @@ def preference_pairs(
     problems nor one kind fill the set. Two responses of the same tokens count once.
 
     Args:
-        problems (`list[SampledProblem]`): Problems with their samples.
-        ratio (`float`): How many times as long a rejected right response is at least; above 1.
-        pairs_per_problem (`int`): Pairs that a problem gives at most.
-        wrong_share (`float`, *optional*): Share of kind `"wrong"` in the whole set, reached as nearly as possible by
+        problems: Problems with their samples.
+        ratio: How many times as long a rejected right response is at least; above 1.
+        pairs_per_problem: Pairs that a problem gives at most.
+        wrong_share: Share of kind `"wrong"` in the whole set, reached as nearly as possible by
             leaving out pairs of the other kind at random; by default they stay as they come.
-        seed (`int`): Seed of what is left out.
+        seed: Seed of what is left out.
 
     Returns:
-        `list[dict]`: A row a pair: `prompt`, `chosen`, `rejected` (text, or messages as the prompt is), `prompt_ids`,
+        A row a pair: `prompt`, `chosen`, `rejected` (text, or messages as the prompt is), `prompt_ids`,
         `chosen_ids`, `rejected_ids` (tokens as they were sampled), `kind`, `problem`, `chosen_tokens` and
         `rejected_tokens`.
 

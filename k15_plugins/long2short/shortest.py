@@ -11,7 +11,7 @@ def shortest_correct(samples: list[Sample]) -> Sample | None:
     A response that was cut off is never taken, whatever its verdict: a model must not learn to stop there.
 
     Args:
-        samples (`list[Sample]`): Responses to one problem.
+        samples: Responses to one problem.
     """
     right = [sample for sample in samples if sample.right and not sample.truncated]
     return min(right, key=lambda sample: sample.tokens, default=None)
@@ -24,10 +24,10 @@ def shortest_rows(problems: list[SampledProblem]) -> tuple[list[dict[str, Any]],
     `max_length=None`: its default would cut what is longer than 1,024 tokens.
 
     Args:
-        problems (`list[SampledProblem]`): Problems with their samples.
+        problems: Problems with their samples.
 
     Returns:
-        `tuple[list[dict], list[int]]`: Rows with `input_ids`, and `labels` that are -100 on the prompt; and the
+        Rows with `input_ids`, and `labels` that are -100 on the prompt; and the
         problems without a right response, which have no row.
 
     Raises:

@@ -19,17 +19,17 @@ from megatron.core.tensor_parallel.random import model_parallel_cuda_manual_seed
 from megatron.core.transformer.module import Float16Module
 from torch import Tensor, distributed
 
-from k15_plugins.megatron.bridge import BridgedModel
-from k15_plugins.megatron.checkpoint import load_checkpoint, parts_of, save_checkpoint
-from k15_plugins.megatron.families import check_model
 from k15_plugins.megatron.layout import MegatronLayout
-from k15_plugins.megatron.mapped import MappedModel
 from k15_plugins.megatron.micro_batches import split_into_micro_batches
-from k15_plugins.megatron.model import padded_vocab_size
-from k15_plugins.megatron.model_files import write_tensors
+from k15_plugins.megatron.model.bridge import BridgedModel
+from k15_plugins.megatron.model.build import padded_vocab_size
+from k15_plugins.megatron.model.families import check_model
+from k15_plugins.megatron.model.mapped import MappedModel
+from k15_plugins.megatron.model.vocab_parallel import vocab_parallel_entropies, vocab_parallel_logps
 from k15_plugins.megatron.rows import Rows
 from k15_plugins.megatron.settings import EngineSettings
-from k15_plugins.megatron.vocab_parallel import vocab_parallel_entropies, vocab_parallel_logps
+from k15_plugins.megatron.weights.checkpoint import load_checkpoint, parts_of, save_checkpoint
+from k15_plugins.megatron.weights.model_files import write_tensors
 
 # Takes log-probabilities and entropies of the responses, shape (B, C), and the columns of their rows; returns the sum
 # of the rows' losses, and figures to be brought to the trainer, tensors whose first dimension is B.
@@ -48,11 +48,11 @@ class MegatronEngine:
     """A model and its optimizer on the ranks of a torchrun job; all ranks make the same calls with the same arguments.
 
     Args:
-        settings: layout, optimizer and precision.
-        folder: of the model, as transformers saves it.
+        settings: Layout, optimizer and precision.
+        folder: Of the model, as transformers saves it.
 
     Raises:
-        ValueError: if the model cannot be held, or not in this layout.
+        ValueError: If the model cannot be held, or not in this layout.
     """
 
     def __init__(self, settings: EngineSettings, folder: str):
@@ -102,8 +102,8 @@ class MegatronEngine:
         """Return log-probabilities and entropies of the responses, nats, shape (N, C), 0 for padding.
 
         Args:
-            rows: prompts and responses.
-            temperature: that logits are divided by.
+            rows: Prompts and responses.
+            temperature: That logits are divided by.
         """
         with torch.no_grad():
             figures = self._run(rows, temperature, _keep_logps, forward_only=True)
@@ -113,12 +113,12 @@ class MegatronEngine:
         """Compute the gradients of one optimizer step in one schedule call, and reduce them over the ranks.
 
         Args:
-            rows: all rows of the step.
-            temperature: that logits are divided by.
-            loss: of some of the rows, summed; its sum over all rows is what is minimised.
+            rows: All rows of the step.
+            temperature: That logits are divided by.
+            loss: Of some of the rows, summed; its sum over all rows is what is minimised.
 
         Returns:
-            the figures of the loss, and `loss`, each of all rows in their order.
+            The figures of the loss, and `loss`, each of all rows in their order.
         """
         for chunk in self.chunks:
             chunk.zero_grad_buffer()
@@ -132,7 +132,7 @@ class MegatronEngine:
         """Clip the gradients of the step, and return the norm that they had.
 
         Args:
-            max_norm: largest norm; 0 or less clips nothing.
+            max_norm: Largest norm; 0 or less clips nothing.
         """
         norm = self.optimizer.get_grad_norm()
         for each in parts_of(self.optimizer):
@@ -144,7 +144,7 @@ class MegatronEngine:
         """Update the weights.
 
         Args:
-            learning_rate: of this step.
+            learning_rate: Of this step.
         """
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate * group.get("lr_mult", 1.0)
@@ -171,8 +171,8 @@ class MegatronEngine:
         """Write the weights as transformers and vLLM load them.
 
         Args:
-            folder: is there already.
-            max_shard_bytes: of a file.
+            folder: Is there already.
+            max_shard_bytes: Of a file.
         """
         tensors = self.export_weights()
         if distributed.get_rank() == 0:
@@ -185,7 +185,7 @@ class MegatronEngine:
         """Save weights and optimizer so that any layout can go on from them.
 
         Args:
-            folder: is made or replaced, and complete when the call returns.
+            folder: Is made or replaced, and complete when the call returns.
         """
         save_checkpoint(folder, self.chunks, self.optimizer)
 
@@ -193,7 +193,7 @@ class MegatronEngine:
         """Go on from what `save` has written, in this layout or another.
 
         Args:
-            folder: that was saved to.
+            folder: That was saved to.
         """
         load_checkpoint(folder, self.chunks, self.optimizer)
 

@@ -12,15 +12,15 @@ class MegatronLayout:
     copies.
 
     Args:
-        processes: ranks of the job, one a device.
-        tensor_parallel: ranks that share each matrix.
-        pipeline_parallel: stages that share the layers.
-        virtual_pipeline: chunks of layers on each stage, which take turns (interleaving); 1 has none.
-        expert_parallel: ranks that share the experts of a layer.
-        sequence_parallel: split what tensor parallelism leaves whole (norms, residuals) along the sequence.
+        processes: Ranks of the job, one a device.
+        tensor_parallel: Ranks that share each matrix.
+        pipeline_parallel: Stages that share the layers.
+        virtual_pipeline: Chunks of layers on each stage, which take turns (interleaving); 1 has none.
+        expert_parallel: Ranks that share the experts of a layer.
+        sequence_parallel: Split what tensor parallelism leaves whole (norms, residuals) along the sequence.
 
     Raises:
-        ValueError: if the sizes do not go together.
+        ValueError: If the sizes do not go together.
     """
 
     processes: int
@@ -67,10 +67,10 @@ class MegatronLayout:
         """Refuse a model that cannot be split this way.
 
         Args:
-            config: a `transformers.PretrainedConfig`.
+            config: A `transformers.PretrainedConfig`.
 
         Raises:
-            ValueError: if a size of the model is not divisible, or the layout is for another kind of model.
+            ValueError: If a size of the model is not divisible, or the layout is for another kind of model.
         """
         experts = getattr(config, "num_experts", None) or 0
         kv_heads = config.num_key_value_heads

@@ -12,13 +12,13 @@ def split_into_micro_batches(
     longest, as many as fit when padded to the longest of them.
 
     Args:
-        lengths_tokens: of each row.
-        replicas: data-parallel replicas.
-        max_tokens: of a micro-batch with its padding; a row that is longer is computed alone.
-        multiple_of: of which the number of micro-batches is one; interleaved pipelines need their stages.
+        lengths_tokens: Of each row.
+        replicas: Data-parallel replicas.
+        max_tokens: Of a micro-batch with its padding; a row that is longer is computed alone.
+        multiple_of: Of which the number of micro-batches is one; interleaved pipelines need their stages.
 
     Returns:
-        the places of the rows, by replica and micro-batch. Replicas that need fewer micro-batches than others have
+        The places of the rows, by replica and micro-batch. Replicas that need fewer micro-batches than others have
         empty ones at the end.
     """
     shares: list[list[int]] = [[] for _ in range(replicas)]

@@ -10,9 +10,9 @@ class Rows(NamedTuple):
     """N prompts with their responses.
 
     Attributes:
-        ids: tokens of each row, the prompt and then the response, int64, on the CPU.
-        response_tokens: how many of them, at the end, are the response.
-        columns: what the loss needs beside log-probabilities, by name, shape (N,) or (N, C) with the columns of the
+        ids: Tokens of each row, the prompt and then the response, int64, on the CPU.
+        response_tokens: How many of them, at the end, are the response.
+        columns: What the loss needs beside log-probabilities, by name, shape (N,) or (N, C) with the columns of the
             responses, on the CPU.
     """
 
@@ -27,10 +27,10 @@ def rows_of(input_ids_NT: Tensor, attention_mask_NT: Tensor, columns_C: int, col
     Megatron gives positions by place, so rows may be padded at their ends only.
 
     Args:
-        input_ids_NT: prompts, padded on the left, then responses, padded on the right.
+        input_ids_NT: Prompts, padded on the left, then responses, padded on the right.
         attention_mask_NT: 1 for their tokens.
-        columns_C: columns of the responses, the last ones; a response has one token or more.
-        columns: as of `Rows`.
+        columns_C: Columns of the responses, the last ones; a response has one token or more.
+        columns: As of `Rows`.
     """
     mask_NT = attention_mask_NT.bool().cpu()
     ids = [ids_T[mask_T] for ids_T, mask_T in zip(input_ids_NT.cpu(), mask_NT, strict=True)]
@@ -42,7 +42,7 @@ def as_columns(values_NC: Tensor, columns_C: int) -> Tensor:
     """Pad what the engine returned, which is as wide as the longest response, to the columns of a batch.
 
     Args:
-        values_NC: of the engine.
-        columns_C: of the batch.
+        values_NC: Of the engine.
+        columns_C: Of the batch.
     """
     return torch.nn.functional.pad(values_NC, (0, columns_C - values_NC.shape[1]))

@@ -12,22 +12,22 @@ class EngineSettings:
     """Settings of a `MegatronEngine`.
 
     Args:
-        layout: over the processes.
-        dtype: of the weights, `float32` or `bfloat16`; moments, gradients and the weights that Adam works on are
+        layout: Over the processes.
+        dtype: Of the weights, `float32` or `bfloat16`; moments, gradients and the weights that Adam works on are
             float32 in any case.
-        max_tokens_per_micro_batch: with padding; a longer row is computed alone.
-        weight_decay: of matrices; norms and biases have none.
-        adam_beta1: of Adam.
-        adam_beta2: of Adam.
-        adam_epsilon: of Adam.
-        seed: of dropout, which the known models do not have.
-        transformer: fields of Megatron's `TransformerConfig`, such as `recompute_granularity`.
-        bridge: whether NVIDIA's Megatron-Bridge builds and converts the model, which knows more families.
-        nodes: machines that share the ranks evenly; the trainer is on the first one.
+        max_tokens_per_micro_batch: With padding; a longer row is computed alone.
+        weight_decay: Of matrices; norms and biases have none.
+        adam_beta1: Of Adam.
+        adam_beta2: Of Adam.
+        adam_epsilon: Of Adam.
+        seed: Of dropout, which the known models do not have.
+        transformer: Fields of Megatron's `TransformerConfig`, such as `recompute_granularity`.
+        bridge: Whether NVIDIA's Megatron-Bridge builds and converts the model, which knows more families.
+        nodes: Machines that share the ranks evenly; the trainer is on the first one.
         address: HOST:PORT of the first machine, by which the ranks of several machines find each other.
 
     Raises:
-        ValueError: if the machines cannot share the ranks, or cannot find each other.
+        ValueError: If the machines cannot share the ranks, or cannot find each other.
     """
 
     layout: MegatronLayout

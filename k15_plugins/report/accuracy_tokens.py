@@ -6,7 +6,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from k15_plugins.long2short.selection import Point, frontier
+from k15_plugins.evaluation.frontier import Point, frontier
 from k15_plugins.report.curves import COLOURS, STYLE, save
 
 
@@ -14,8 +14,8 @@ def point(name: str, summary: dict[str, Any]) -> Point:
     """Return a model's place in the picture.
 
     Args:
-        name (`str`): Name of the model.
-        summary (`dict`): What `evaluation.figures.summarize` returned.
+        name: Name of the model.
+        summary: What `evaluation.figures.summarize` returned.
     """
     return Point(name, summary["all"]["accuracy"], summary["all"]["tokens"])
 
@@ -26,10 +26,10 @@ def draw_accuracy_tokens(
     """Draw the accuracy of models over their mean tokens, with 95 % intervals both ways and the frontier marked.
 
     Args:
-        summaries (`dict`): Name of a model to what `evaluation.figures.summarize` returned.
-        path (`Path`): The PNG.
-        chosen (`str`, *optional*): Name of a model to be ringed.
-        line (`list[str]`, *optional*): Names of models to be joined in this order, as those of a sweep.
+        summaries: Name of a model to what `evaluation.figures.summarize` returned.
+        path: The PNG.
+        chosen: Name of a model to be ringed.
+        line: Names of models to be joined in this order, as those of a sweep.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     points = [point(name, summary) for name, summary in summaries.items()]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from k15_plugins.report.history import Line
+from k15_plugins.files.jsonl import Line
 
 
 def answers_over_time(held_out: list[Line], number: int, penalty_from: int | None = None) -> list[dict[str, Any]]:
@@ -12,12 +12,12 @@ def answers_over_time(held_out: list[Line], number: int, penalty_from: int | Non
     answered plays no part.
 
     Args:
-        held_out (`list[dict]`): Lines of held_out.jsonl.
-        number (`int`): How many problems.
-        penalty_from (`int`, *optional*): Iteration in which the length reward sets in; its evaluation is shown too.
+        held_out: Lines of held_out.jsonl.
+        number: How many problems.
+        penalty_from: Iteration in which the length reward sets in; its evaluation is shown too.
 
     Returns:
-        `list[dict]`: A problem each: `prompt`, `right_answer` (None where it is not known) and `answers`, a dict from
+        A problem each: `prompt`, `right_answer` (None where it is not known) and `answers`, a dict from
         the name of a time to a line of held_out.jsonl.
     """
     times = sorted({line["iteration"] for line in held_out})

@@ -34,7 +34,7 @@ def write_cards(run_dir: Path) -> None:
     """Write the card of a run's checkpoints, and that of its model where it is there already.
 
     Args:
-        run_dir (`Path`): The run's folder, with a `config.yaml` in it.
+        run_dir: The run's folder, with a `config.yaml` in it.
     """
     config = yaml.safe_load((run_dir / "config.yaml").read_text())
     recipe, sentence = recipe_of(run_dir), what_was_done(config, run_dir)
@@ -49,7 +49,7 @@ class CardWriter(TrainerCallback):
     """Writes the card beside the checkpoints of a run in place of TRL's, which names neither model nor recipe.
 
     Args:
-        run_dir (`Path`): The run's folder, with a `config.yaml` in it.
+        run_dir: The run's folder, with a `config.yaml` in it.
     """
 
     def __init__(self, run_dir: Path):

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from k15_plugins.report.history import Line, curve, success_map
+from k15_plugins.files.jsonl import Line
+from k15_plugins.report.history import curve, success_map
 
 # Okabe and Ito's colours, which the colour-blind can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9")
@@ -41,13 +42,13 @@ def draw_run(metrics: list[Line], rollouts: list[Line], folder: Path, penalty_fr
     """Draw the pictures of a run.
 
     Args:
-        metrics (`list[dict]`): Lines of metrics.jsonl.
-        rollouts (`list[dict]`): Lines of rollouts.jsonl.
-        folder (`Path`): Where the PNGs go.
-        penalty_from (`int`, *optional*): Iteration in which the length reward sets in; marked if the run got there.
+        metrics: Lines of metrics.jsonl.
+        rollouts: Lines of rollouts.jsonl.
+        folder: Where the PNGs go.
+        penalty_from: Iteration in which the length reward sets in; marked if the run got there.
 
     Returns:
-        `list[Path]`: The pictures for which the run has figures, in reading order.
+        The pictures for which the run has figures, in reading order.
     """
     folder.mkdir(parents=True, exist_ok=True)
     names = sorted({key for line in metrics for key in line if key.startswith("rewards/") and key.endswith("/mean")})
@@ -85,10 +86,10 @@ def draw_sweep(title: str, groups: Mapping[str, Sequence[list[Line]]], metric: s
     The deviation is that of a sample (divided by n - 1), as in the table of `sweep.md`.
 
     Args:
-        title (`str`): What stands above the picture.
-        groups (`Mapping`): Name of a group to the metrics.jsonl lines of its jobs.
-        metric (`str`, *optional*): The figure that the sweep compares; drawn first.
-        path (`Path`): The PNG.
+        title: What stands above the picture.
+        groups: Name of a group to the metrics.jsonl lines of its jobs.
+        metric: The figure that the sweep compares; drawn first.
+        path: The PNG.
     """
     recorded = {key for jobs in groups.values() for lines in jobs for line in lines for key in line}
     keys = [metric] if metric else []
@@ -192,7 +193,7 @@ def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG.
 
     Args:
-        figure (`Figure`): The figure.
-        path (`Path`): The PNG.
+        figure: The figure.
+        path: The PNG.
     """
     FigureCanvasAgg(figure).print_figure(path, dpi=130)

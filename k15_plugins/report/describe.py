@@ -10,7 +10,7 @@ def recipe_of(run_dir: Path) -> str:
     """Return the name of the recipe that a run follows, or of the folder that its runs lie in.
 
     Args:
-        run_dir (`Path`): The run's folder.
+        run_dir: The run's folder.
     """
     return _choices(run_dir).get("recipe") or run_dir.resolve().parent.parent.name
 
@@ -19,8 +19,8 @@ def what_was_done(config: dict[str, Any], run_dir: Path) -> str:
     """Say what a run trains or measures, on what, from which model.
 
     Args:
-        config (`dict[str, Any]`): The resolved config.
-        run_dir (`Path`): The run's folder.
+        config: The resolved config.
+        run_dir: The run's folder.
     """
     choices = _choices(run_dir)
     stage = _last_part(config.get("stage"))

@@ -1,36 +1,21 @@
 """Reading what a run has recorded."""
 
-import json
 from collections import defaultdict
-from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from k15_plugins.files.jsonl import Line
 
 METRICS = "metrics.jsonl"
 ROLLOUTS = "rollouts.jsonl"
 HELD_OUT = "held_out.jsonl"
-
-Line = dict[str, Any]
-
-
-def read_lines(path: Path) -> list[Line]:
-    """Read a JSONL file; a last line that a kill has cut off is left out.
-
-    Args:
-        path (`Path`): The file; a missing one counts as empty.
-    """
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file if line.endswith("\n")]
 
 
 def last_figures(metrics: list[Line]) -> dict[str, float]:
     """Return the last value of every figure.
 
     Args:
-        metrics (`list[dict]`): Lines of metrics.jsonl.
+        metrics: Lines of metrics.jsonl.
     """
     last: dict[str, float] = {}
     for line in metrics:
@@ -42,12 +27,12 @@ def curve(metrics: list[Line], key: str) -> tuple[np.ndarray, np.ndarray]:
     """Return a figure over the iterations, averaged within each.
 
     Args:
-        metrics (`list[dict]`): Lines of metrics.jsonl.
-        key (`str`): Name of the figure. Held-out figures (`eval_...`) belong to the model *before* an iteration's
+        metrics: Lines of metrics.jsonl.
+        key: Name of the figure. Held-out figures (`eval_...`) belong to the model *before* an iteration's
             updates or after them, so they stand at the number of updates done, counted in iterations.
 
     Returns:
-        `tuple[np.ndarray, np.ndarray]`: Iterations (n,) and values (n,); both empty if the figure was never logged.
+        Iterations (n,) and values (n,); both empty if the figure was never logged.
     """
     values = defaultdict(list)
     per_iteration = updates_per_iteration(metrics)
@@ -63,7 +48,7 @@ def updates_per_iteration(metrics: list[Line]) -> int:
     """Return the number of updates in an iteration, as the lines show it; 1 if they do not.
 
     Args:
-        metrics (`list[dict]`): Lines of metrics.jsonl.
+        metrics: Lines of metrics.jsonl.
     """
     # Rewards are logged once an iteration, by its first update; the step of the second one is 1 + the updates.
     first = sorted({line["step"] for line in metrics if isinstance(line.get("reward"), int | float)})
@@ -74,10 +59,10 @@ def success_map(rollouts: list[Line]) -> tuple[np.ndarray, np.ndarray]:
     """Return how often each problem was solved when it was last drawn, over the iterations.
 
     Args:
-        rollouts (`list[dict]`): Lines of rollouts.jsonl.
+        rollouts: Lines of rollouts.jsonl.
 
     Returns:
-        `tuple[np.ndarray, np.ndarray]`: Success rates (P problems that were drawn, I iterations), NaN before the first
+        Success rates (P problems that were drawn, I iterations), NaN before the first
         draw of a problem, and the problems' levels (P,). Problems are sorted by level, then by the iteration of their
         first right answer.
     """

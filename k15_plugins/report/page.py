@@ -13,10 +13,11 @@ from typing import Any
 import jinja2
 import yaml
 
+from k15_plugins.files.jsonl import Line, read_lines
 from k15_plugins.report.answers import answers_over_time
 from k15_plugins.report.curves import draw_run
 from k15_plugins.report.describe import recipe_of, what_was_done
-from k15_plugins.report.history import HELD_OUT, METRICS, ROLLOUTS, Line, curve, read_lines
+from k15_plugins.report.history import HELD_OUT, METRICS, ROLLOUTS, curve
 
 _SUMMARY = {
     "reward": ("mean reward of a rollout", "{:.3f}"),
@@ -71,11 +72,11 @@ def write_report(run_dir: str | Path, read: int = 4) -> Path:
     """Write `report.html` and its pictures (`report/*.png`) from what a run has recorded so far.
 
     Args:
-        run_dir (`str` or `Path`): The run's folder.
-        read (`int`): Number of best and of worst rollouts to show.
+        run_dir: The run's folder.
+        read: Number of best and of worst rollouts to show.
 
     Returns:
-        `Path`: The page.
+        The page.
 
     Raises:
         ValueError: If the folder holds no run.
@@ -123,11 +124,11 @@ def pick_rollouts(rollouts: list[Line], number: int) -> tuple[list[Line], list[L
     """Choose rollouts to read: the best and the worst of the last iteration, of different problems.
 
     Args:
-        rollouts (`list[dict]`): Lines of rollouts.jsonl.
-        number (`int`): How many of each.
+        rollouts: Lines of rollouts.jsonl.
+        number: How many of each.
 
     Returns:
-        `tuple[list[dict], list[dict]]`: Best and worst by reward; of equals those of the most usual length.
+        Best and worst by reward; of equals those of the most usual length.
     """
     last = max((line["iteration"] for line in rollouts), default=0)
     late = [line for line in rollouts if line["iteration"] == last]

@@ -1,8 +1,7 @@
 """What a run leaves behind while it trains: metrics.jsonl, rollouts.jsonl, and its progress on the terminal."""
 
-import json
-import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_utils import has_length
 from trl import GRPOConfig
 
-from k15_plugins.report.history import HELD_OUT, METRICS, ROLLOUTS, read_lines
+from k15_plugins.files.jsonl import Line, append_lines, read_lines
+from k15_plugins.report.history import HELD_OUT, METRICS, ROLLOUTS
 from k15_plugins.report.terminal import Terminal
 
 KEPT_HELD_OUT = 16
@@ -26,7 +26,7 @@ class RunRecorder(TrainerCallback):
     On resume, the lines that lie after the checkpoint are dropped: the run writes them again.
 
     Args:
-        run_dir (`str` or `Path`): Folder for `metrics.jsonl` (a line a log: `step`, `iteration`, `seconds` since the
+        run_dir: Folder for `metrics.jsonl` (a line a log: `step`, `iteration`, `seconds` since the
             epoch and the figures) and `rollouts.jsonl` (a line a rollout, as `SampledGRPOTrainer` tells them, with the
             problem's `level` and `answer` where it has them) and `held_out.jsonl` (a line for each of the first
             `KEPT_HELD_OUT` problems of every evaluation).
@@ -67,8 +67,8 @@ class RunRecorder(TrainerCallback):
         """Write the rollouts of an iteration; the trainer calls this on the main process.
 
         Args:
-            trainer (`SampledGRPOTrainer`): The trainer.
-            rollouts (`list[dict]`): Its rollouts, see `SampledGRPOTrainer`.
+            trainer: The trainer.
+            rollouts: Its rollouts, see `SampledGRPOTrainer`.
         """
         self.iteration = trainer.iteration
         data = trainer.train_dataset
@@ -79,7 +79,7 @@ class RunRecorder(TrainerCallback):
             for rollout in rollouts:
                 if rollout["problem"] is not None:
                     rollout[name] = column[rollout["problem"]]
-        _append(self.rollouts, rollouts)
+        append_lines(self.rollouts, rollouts)
         if self.terminal is not None:
             self.terminal.doing(_UPDATES)
 
@@ -129,8 +129,8 @@ class RunRecorder(TrainerCallback):
         """Write the first rollout of each of the first problems of an evaluation; the trainer calls this.
 
         Args:
-            trainer (`SampledGRPOTrainer`): The trainer.
-            rollouts (`list[dict]`): Rollouts of a batch of held-out problems, see `SampledGRPOTrainer`.
+            trainer: The trainer.
+            rollouts: Rollouts of a batch of held-out problems, see `SampledGRPOTrainer`.
         """
         step, per_iteration = trainer.state.global_step, _updates_per_iteration(trainer)
         if self._evaluated_at != step:
@@ -140,7 +140,7 @@ class RunRecorder(TrainerCallback):
             if len(self._kept) < KEPT_HELD_OUT and str(rollout["prompt"]) not in self._kept:
                 self._kept.add(str(rollout["prompt"]))
                 lines.append({"step": step, "iteration": step // per_iteration, **rollout})
-        _append(self.held_out, lines)
+        append_lines(self.held_out, lines)
 
     def on_log(
         self,
@@ -155,7 +155,7 @@ class RunRecorder(TrainerCallback):
             return
         line = {"step": state.global_step, "iteration": self.iteration, "seconds": round(time.time(), 2)}
         line |= logs or {}
-        _append(self.metrics, [line])
+        append_lines(self.metrics, [line])
         self.terminal.show(line)
 
     def close(self) -> None:
@@ -168,27 +168,12 @@ def _updates_per_iteration(trainer: Any) -> int:
     return trainer.micro_steps_per_iteration // trainer.args.gradient_accumulation_steps
 
 
-def _append(path: Path, lines: list[dict[str, Any]]) -> None:
-    text = "".join(json.dumps(_plain(line), ensure_ascii=False) + "\n" for line in lines)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(text)
-
-
-def _keep(path: Path, wanted: Any) -> list[dict[str, Any]]:
+def _keep(path: Path, wanted: Callable[[Line], bool]) -> list[Line]:
     """Leave only the wanted lines in a file, which is replaced at once or not at all."""
     kept = [line for line in read_lines(path) if wanted(line)]
     if path.exists():
         half = path.with_suffix(".half")
         half.unlink(missing_ok=True)
-        _append(half, kept)
+        append_lines(half, kept)
         half.replace(path)
     return kept
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON has it, which knows no NaN and no infinity."""
-    if isinstance(value, dict):
-        return {key: _plain(child) for key, child in value.items()}
-    if isinstance(value, list):
-        return [_plain(child) for child in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

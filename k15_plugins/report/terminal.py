@@ -25,13 +25,13 @@ class Terminal:
     """Shows what a run is doing, and the figures of each iteration when it is done.
 
     Args:
-        max_steps (`int`): Updates of the whole run.
-        updates_per_iteration (`int`, *optional*): Updates on the rollouts of one iteration; None for a training
+        max_steps: Updates of the whole run.
+        updates_per_iteration: Updates on the rollouts of one iteration; None for a training
             without rollouts, of which each log is shown with its loss.
-        console (`Console`, *optional*): Where to write; defaults to standard output.
-        done_steps (`int`): Updates before this, in a run that goes on.
-        began (`float`, *optional*): When the training begins, in seconds since the epoch; now by default.
-        every_seconds (`float`): How often progress through the held-out problems is told where there is no bar.
+        console: Where to write; defaults to standard output.
+        done_steps: Updates before this, in a run that goes on.
+        began: When the training begins, in seconds since the epoch; now by default.
+        every_seconds: How often progress through the held-out problems is told where there is no bar.
     """
 
     def __init__(
@@ -59,9 +59,9 @@ class Terminal:
         """Say what goes on now: in the bar at once, else in a line every few seconds if it has a count.
 
         Args:
-            text (`str`): A few words.
-            done (`int`, *optional*): How much of it is done,
-            total (`int`, *optional*): and how much there is to do.
+            text: A few words.
+            done: How much of it is done,
+            total: And how much there is to do.
         """
         now = time.monotonic()
         if text != self._doing:
@@ -77,7 +77,7 @@ class Terminal:
         """Take in one line of metrics.jsonl.
 
         Args:
-            line (`dict`): `step`, `iteration`, `seconds` since the epoch, and figures.
+            line: `step`, `iteration`, `seconds` since the epoch, and figures.
         """
         held_out = _texts(_HELD_OUT, {key: [line[key]] for key in _HELD_OUT if isinstance(line.get(key), float)})
         if held_out:
@@ -152,7 +152,7 @@ def duration(seconds: float) -> str:
     """Return a duration in few letters, such as `47 s`, `12 min` or `3.5 h`.
 
     Args:
-        seconds (`float`): The duration.
+        seconds: The duration.
     """
     if seconds < 100:
         return f"{seconds:.0f} s"

@@ -15,10 +15,10 @@ def response_text(completion: str | list[dict[str, Any]]) -> str:
     """Take the text of a completion.
 
     Args:
-        completion (`str` or `list[dict]`): Plain text, or messages, of which the last one is the response.
+        completion: Plain text, or messages, of which the last one is the response.
 
     Returns:
-        `str`: The text; "" if there is none.
+        The text; "" if there is none.
     """
     if isinstance(completion, str):
         return completion
@@ -35,11 +35,11 @@ def final_answer(text: str, pattern: re.Pattern[str]) -> str | None:
     answer yet, and one that lists several answers is judged by the last.
 
     Args:
-        text (`str`): The response.
-        pattern (`re.Pattern`): Its last group that took part in the match is the answer; without groups, the match.
+        text: The response.
+        pattern: Its last group that took part in the match is the answer; without groups, the match.
 
     Returns:
-        `str` or `None`: The answer without surrounding white space, or None if there is no final answer.
+        The answer without surrounding white space, or None if there is no final answer.
     """
     matches = list(pattern.finditer(text))
     if not matches or re.search(r"\w", text[matches[-1].end() :]):
@@ -56,10 +56,10 @@ def boxed_answer(text: str) -> str | None:
     one answer in parts, joined by commas. An empty box counts as none.
 
     Args:
-        text (`str`): The response.
+        text: The response.
 
     Returns:
-        `str` or `None`: The answer without surrounding white space; None if there is no box or the last is not closed.
+        The answer without surrounding white space; None if there is no box or the last is not closed.
     """
     closed: list[tuple[int, int, str]] = []
     unclosed: list[tuple[int, int] | None] = []
@@ -90,10 +90,10 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     """Compile an answer pattern; its dot matches line ends too.
 
     Args:
-        pattern (`str`): Regular expression.
+        pattern: Regular expression.
 
     Returns:
-        `re.Pattern`: The compiled pattern.
+        The compiled pattern.
 
     Raises:
         ValueError: If it is no regular expression.

@@ -17,7 +17,7 @@ class ExactMatchReward:
     """1.0 if the final answer is the right one, letter by letter; any white space counts as one space.
 
     Args:
-        answer_pattern (`str`): Regular expression that finds the final answer; see `rewards.answers`.
+        answer_pattern: Regular expression that finds the final answer; see `rewards.answers`.
 
     Raises:
         ValueError: If the pattern is no regular expression.
@@ -31,7 +31,7 @@ class ExactMatchReward:
         """Return the final answer of a response, or None if it gives none.
 
         Args:
-            completion (`str` or `list[dict]`): The response, plain or as messages.
+            completion: The response, plain or as messages.
         """
         return final_answer(response_text(completion), self._pattern)
 
@@ -46,14 +46,14 @@ class ExactMatchReward:
         """Reward a batch, as TRL calls it.
 
         Args:
-            prompts (`Sequence`): Not used.
-            completions (`Sequence[str]` or `Sequence[list[dict]]`): Responses, plain or as messages.
-            completion_ids (`Sequence`): Not used.
-            answer (`list[str]`): The dataset's column of right answers.
+            prompts: Not used.
+            completions: Responses, plain or as messages.
+            completion_ids: Not used.
+            answer: The dataset's column of right answers.
             _: TRL's other arguments, not used.
 
         Returns:
-            `list[float]`: 0.0 or 1.0 for each response.
+            0.0 or 1.0 for each response.
         """
         given = [self.extract(completion) for completion in completions]
         return [float(g is not None and g.split() == a.split()) for g, a in zip(given, answer, strict=True)]
@@ -74,7 +74,7 @@ class _VerifiedReward:
         """Return the final answer of a response, or None if it gives none.
 
         Args:
-            completion (`str` or `list[dict]`): The response, plain or as messages.
+            completion: The response, plain or as messages.
         """
         text = response_text(completion)
         return boxed_answer(text) if self._pattern is None else final_answer(text, self._pattern)
@@ -106,10 +106,10 @@ class ReasoningGymReward(_VerifiedReward):
     """1.0 if reasoning-gym's own scorer gives the final answer at least the threshold.
 
     Args:
-        answer_pattern (`str`): Regular expression that finds the final answer; see `rewards.answers`.
-        threshold (`float`): Least score of a right answer. The default is full marks: many scorers give an answer
+        answer_pattern: Regular expression that finds the final answer; see `rewards.answers`.
+        threshold: Least score of a right answer. The default is full marks: many scorers give an answer
             that only contains the right one nearly 1, so a lower threshold pays for answers with something added.
-        timeout_seconds (`float`): Time limit of a sample.
+        timeout_seconds: Time limit of a sample.
 
     Raises:
         ValueError: If the pattern is no regular expression, or a number is out of its range.
@@ -141,16 +141,16 @@ class ReasoningGymReward(_VerifiedReward):
         """Reward a batch, as TRL calls it.
 
         Args:
-            prompts (`Sequence`): Not used.
-            completions (`Sequence[str]` or `Sequence[list[dict]]`): Responses, plain or as messages.
-            completion_ids (`Sequence`): Not used.
-            task (`list[str]`): The dataset's column of task names.
-            entry (`list[str]`): The dataset's column of entries.
-            log_metric (`Callable` or `None`): TRL's; gets `k15/verifier_failures`, the number of failed samples.
+            prompts: Not used.
+            completions: Responses, plain or as messages.
+            completion_ids: Not used.
+            task: The dataset's column of task names.
+            entry: The dataset's column of entries.
+            log_metric: TRL's; gets `k15/verifier_failures`, the number of failed samples.
             _: TRL's other arguments, not used.
 
         Returns:
-            `list[float]`: 0.0 or 1.0 for each response.
+            0.0 or 1.0 for each response.
         """
         given = [self.extract(completion) for completion in completions]
         return self._reward(given, list(zip(task, entry, strict=True)), log_metric)
@@ -163,10 +163,10 @@ class MathReward(_VerifiedReward):
     or equates what differs (`5=6`) is wrong, and so is one of more than 1,000 characters.
 
     Args:
-        answer_pattern (`str`, *optional*): Regular expression that finds the final answer; by default the last
+        answer_pattern: Regular expression that finds the final answer; by default the last
             `\boxed{}` is taken, with braces nested at will.
-        timeout_seconds (`float`): Time limit of a sample.
-        strict (`bool`): For training. Where the right answer is a number, so must be the answer (`3+4` is wrong for 7,
+        timeout_seconds: Time limit of a sample.
+        strict: For training. Where the right answer is a number, so must be the answer (`3+4` is wrong for 7,
             `14/2` too), and it may not leave a sum, an integral or the like to do: otherwise repeating the question
             pays. With False, for evaluation, the value decides, and in a response without a final answer math-verify
             looks for one by its own rules, as in published scores.
@@ -191,15 +191,15 @@ class MathReward(_VerifiedReward):
         """Reward a batch, as TRL calls it.
 
         Args:
-            prompts (`Sequence`): Not used.
-            completions (`Sequence[str]` or `Sequence[list[dict]]`): Responses, plain or as messages.
-            completion_ids (`Sequence`): Not used.
-            answer (`list[str]`): The dataset's column of right answers, plain or LaTeX.
-            log_metric (`Callable` or `None`): TRL's; gets `k15/verifier_failures`, the number of failed samples.
+            prompts: Not used.
+            completions: Responses, plain or as messages.
+            completion_ids: Not used.
+            answer: The dataset's column of right answers, plain or LaTeX.
+            log_metric: TRL's; gets `k15/verifier_failures`, the number of failed samples.
             _: TRL's other arguments, not used.
 
         Returns:
-            `list[float]`: 0.0 or 1.0 for each response.
+            0.0 or 1.0 for each response.
         """
         given = [self.extract(completion) for completion in completions]
         whole = [g is None and not self._strict for g in given]

@@ -32,16 +32,16 @@ def score(answer: str, gold: str, strict: bool = True, whole_response: bool = Fa
     r"""Compare two answers as mathematics.
 
     Args:
-        answer (`str`): The final answer of a response, plain or LaTeX.
-        gold (`str`): The right answer, plain or LaTeX.
-        strict (`bool`): For training. Where the right answer is a number, the answer must be written as a number, a
+        answer: The final answer of a response, plain or LaTeX.
+        gold: The right answer, plain or LaTeX.
+        strict: For training. Where the right answer is a number, the answer must be written as a number, a
             fraction in lowest terms; and it may not leave a sum, an integral or the like to do that the right answer
             does not have. Otherwise repeating the question would be a right answer to it.
-        whole_response (`bool`): The answer is a whole response, in which math-verify looks for the answer by its own
+        whole_response: The answer is a whole response, in which math-verify looks for the answer by its own
             rules, as in published scores.
 
     Returns:
-        `float`: 1.0 if they are equal, else 0.0; an answer of more than 1,000 characters is wrong.
+        1.0 if they are equal, else 0.0; an answer of more than 1,000 characters is wrong.
 
     Raises:
         ValueError: If the right answer cannot be read.
@@ -197,6 +197,6 @@ def prepare(gold: str, *_: object) -> None:
     """Fill the caches of the libraries in the verifier's process, before it forks for an answer.
 
     Args:
-        gold (`str`): The right answer, plain or LaTeX.
+        gold: The right answer, plain or LaTeX.
     """
     score(gold, gold)

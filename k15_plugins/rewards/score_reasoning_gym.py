@@ -26,12 +26,12 @@ def score(answer: str, task: str, entry: str) -> float:
     """Score an answer.
 
     Args:
-        answer (`str`): The final answer of a response.
-        task (`str`): Name of the reasoning-gym task.
-        entry (`str`): The problem's entry as `tasks.entries.dump_entry` wrote it.
+        answer: The final answer of a response.
+        task: Name of the reasoning-gym task.
+        entry: The problem's entry as `tasks.entries.dump_entry` wrote it.
 
     Returns:
-        `float`: The scorer's value in [0, 1]; 0.0 where the scorer is known to pay for this wrong answer, or would run
+        The scorer's value in [0, 1]; 0.0 where the scorer is known to pay for this wrong answer, or would run
             this answer as code and it is no plain mathematics.
     """
     loaded = load_entry(entry)
@@ -49,8 +49,8 @@ def prepare(task: str, entry: str) -> None:
     Scoring the right answer leaves most of it in sympy's caches.
 
     Args:
-        task (`str`): Name of the reasoning-gym task.
-        entry (`str`): The problem's entry as `tasks.entries.dump_entry` wrote it.
+        task: Name of the reasoning-gym task.
+        entry: The problem's entry as `tasks.entries.dump_entry` wrote it.
     """
     loaded = load_entry(entry)
     _scorer(task, dump_entry(loaded["config"])).score_answer(loaded["answer"], loaded)
@@ -62,11 +62,11 @@ def is_plain_mathematics(text: str, names: Collection[str]) -> bool:
     Nothing is evaluated.
 
     Args:
-        text (`str`): The text.
-        names (`Collection[str]`): Variables and constants that may occur; functions only where sine may.
+        text: The text.
+        names: Variables and constants that may occur; functions only where sine may.
 
     Returns:
-        `bool`: False too if it is no expression at all.
+        False too if it is no expression at all.
     """
     if _TOKEN.sub("", text):
         return False

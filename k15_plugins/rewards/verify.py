@@ -39,8 +39,8 @@ class Verdicts(NamedTuple):
     """Outcome of a batch.
 
     Attributes:
-        scores (`list[float]`): One score a sample; 0.0 where the verifier failed.
-        failures (`dict[int, str]`): Index of a failed sample -> what went wrong.
+        scores: One score a sample; 0.0 where the verifier failed.
+        failures: Index of a failed sample -> what went wrong.
     """
 
     scores: list[float]
@@ -57,9 +57,9 @@ class GuardedVerifier:
     trainer's user may.
 
     Args:
-        target (`str`): The function as "module:name". It takes the values of a sample and returns a score. Only the
+        target: The function as "module:name". It takes the values of a sample and returns a score. Only the
             process imports it. `rewards.verify_worker.serve` says how it prepares for its samples.
-        timeout_seconds (`float`): Time limit of a sample in seconds of processor time, rounded up to whole ones; by
+        timeout_seconds: Time limit of a sample in seconds of processor time, rounded up to whole ones; by
             the clock it may take six times as long.
 
     Raises:
@@ -82,11 +82,11 @@ class GuardedVerifier:
         """Verify a batch; equal samples are verified once.
 
         Args:
-            samples (`Sequence[tuple]`): Arguments of the function, one tuple a sample; they must be picklable and
+            samples: Arguments of the function, one tuple a sample; they must be picklable and
                 hashable.
 
         Returns:
-            `Verdicts`: Scores and failures.
+            Scores and failures.
 
         Raises:
             RuntimeError: If the function cannot be loaded.

@@ -33,14 +33,14 @@ def serve(connection: Connection, target: str, timeout_seconds: float, wall_seco
     """Answer batches of samples until the parent closes the connection.
 
     Args:
-        connection (`Connection`): Both ways: a list of argument tuples in; b"" when it has arrived, then for each one,
+        connection: Both ways: a list of argument tuples in; b"" when it has arrived, then for each one,
             in order, what `read_outcome` reads, out. The first message out is b"" or says why the function cannot be
             loaded.
-        target (`str`): The function as "module:name". A function `prepare` beside it is called in this process before
+        target: The function as "module:name". A function `prepare` beside it is called in this process before
             each fork, with the values of the sample but the first, which is the answer; what it loads or caches, all
             later forks find. It has the same time.
-        timeout_seconds (`float`): Limit of a sample in seconds of processor time, rounded up to whole ones.
-        wall_seconds (`float`): Limit of a sample in seconds by the clock.
+        timeout_seconds: Limit of a sample in seconds of processor time, rounded up to whole ones.
+        wall_seconds: Limit of a sample in seconds by the clock.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's business
     logging.disable(logging.WARNING)
@@ -83,10 +83,10 @@ def read_outcome(message: bytes) -> float | str:
     """Read the outcome of a sample.
 
     Args:
-        message (`bytes`): What `serve` sent.
+        message: What `serve` sent.
 
     Returns:
-        `float` or `str`: The score, or what went wrong.
+        The score, or what went wrong.
     """
     if message[:1] == b"=":
         return _SCORE.unpack(message)[1]

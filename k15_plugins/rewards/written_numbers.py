@@ -40,10 +40,10 @@ class WrittenNumber(NamedTuple):
     """A number as it is written.
 
     Attributes:
-        value (`Fraction`): Its value; of a number with a base, the value that its digits have in base ten.
-        base (`str`): The base that is written with it; "" if there is none.
-        is_lowest (`bool`): False for a fraction that can be reduced, such as 6/8 or 14/2.
-        is_decimal (`bool`): Whether it is written with a decimal point, and so perhaps rounded.
+        value: Its value; of a number with a base, the value that its digits have in base ten.
+        base: The base that is written with it; "" if there is none.
+        is_lowest: False for a fraction that can be reduced, such as 6/8 or 14/2.
+        is_decimal: Whether it is written with a decimal point, and so perhaps rounded.
     """
 
     value: Fraction
@@ -70,11 +70,11 @@ def read_number(text: str) -> WrittenNumber | None:
     r"""Read a number.
 
     Args:
-        text (`str`): Such as `1,234.5`, `\frac{3}{4}`, `1 1/2`, `0.\overline{3}`, `1.5 \times 10^{3}`, `1011_2`,
+        text: Such as `1,234.5`, `\frac{3}{4}`, `1 1/2`, `0.\overline{3}`, `1.5 \times 10^{3}`, `1011_2`,
             `18 dollars`, `50%` or `6 \text{ cm}^2`. A percent sign is taken as a unit.
 
     Returns:
-        `WrittenNumber` or `None`: None if it is anything else, such as a sum, a root or two numbers.
+        None if it is anything else, such as a sum, a root or two numbers.
     """
     match = _NUMBER.fullmatch(text)
     if match is None:

@@ -16,11 +16,11 @@ class RolloutBudget:
     """What a trajectory may generate in one iteration.
 
     Args:
-        max_tokens: longest response; a response that reaches it is truncated.
-        tokens: the paper's budget of a trajectory in an iteration; None sets no limit.
-        pause_share: the later rule (Kimi K3): as soon as this share of the iteration's trajectories has ended, the
+        max_tokens: Longest response; a response that reaches it is truncated.
+        tokens: The paper's budget of a trajectory in an iteration; None sets no limit.
+        pause_share: The later rule (Kimi K3): as soon as this share of the iteration's trajectories has ended, the
             others pause; None waits for all.
-        max_segments: iterations over which a trajectory may be spread. In its last one it has no budget and is not
+        max_segments: Iterations over which a trajectory may be spread. In its last one it has no budget and is not
             paused, so that nothing is older than that; None sets no limit.
     """
 
@@ -34,7 +34,7 @@ class RolloutBudget:
 
         Args:
             trajectory: unfinished.
-            iteration: the current one.
+            iteration: The current one.
         """
         left = self.max_tokens - trajectory.num_tokens
         return left if self.tokens is None or self.is_last_segment(trajectory, iteration) else min(left, self.tokens)
@@ -44,7 +44,7 @@ class RolloutBudget:
 
         Args:
             trajectory: unfinished.
-            iteration: the current one, in which it may have got tokens already.
+            iteration: The current one, in which it may have got tokens already.
         """
         earlier = sum(written != iteration for written, _ in trajectory.segments)
         return self.max_segments is not None and earlier >= self.max_segments - 1
@@ -53,7 +53,7 @@ class RolloutBudget:
         """Return after how many ended trajectories the others pause, or None if they do not.
 
         Args:
-            num_trajectories: those that are generated together.
+            num_trajectories: Those that are generated together.
         """
         if self.pause_share is None:
             return None
@@ -68,10 +68,10 @@ def stop_reason(
     It is read off the tokens, so that it means the same whatever engine has stopped it.
 
     Args:
-        ids: tokens of the whole response.
-        eos_ids: tokens that end a response.
-        max_tokens: longest response.
-        rule: when a response counts as repeating itself; None if it never does.
+        ids: Tokens of the whole response.
+        eos_ids: Tokens that end a response.
+        max_tokens: Longest response.
+        rule: When a response counts as repeating itself; None if it never does.
     """
     if len(ids) == 0:
         return None

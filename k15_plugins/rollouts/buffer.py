@@ -16,11 +16,11 @@ class Trajectory:
     """One response in the making, 8 bytes a token.
 
     Attributes:
-        ids_T: its tokens, int32, shape (T,).
+        ids_T: Its tokens, int32, shape (T,).
         logps_T: log-probabilities of the tokens under the policy that sampled them, by the engine that sampled them,
             float32, shape (T,), nats; NaN where the engine gave none.
         segments: (iteration, tokens) of each segment: whose policy wrote how many tokens.
-        stop: why it ended; None while it is unfinished.
+        stop: Why it ended; None while it is unfinished.
     """
 
     ids_T: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
@@ -37,7 +37,7 @@ class Trajectory:
         """Tokens that the policy of an iteration wrote; they are the last ones, if any.
 
         Args:
-            iteration: the current one.
+            iteration: The current one.
         """
         return sum(tokens for written, tokens in self.segments if written == iteration)
 
@@ -47,8 +47,8 @@ class Group:
     """The k trajectories of one problem.
 
     Attributes:
-        problem: index of the problem in the data set.
-        trajectories: the k trajectories.
+        problem: Index of the problem in the data set.
+        trajectories: The k trajectories.
     """
 
     problem: int
@@ -65,7 +65,7 @@ class RolloutBuffer:
 
     Args:
         num_generations: k, the trajectories of a problem.
-        max_tokens: longest response.
+        max_tokens: Longest response.
     """
 
     def __init__(self, num_generations: int, max_tokens: int):
@@ -77,7 +77,7 @@ class RolloutBuffer:
         """Open a group for each problem.
 
         Args:
-            problems: indices of the problems.
+            problems: Indices of the problems.
         """
         k = self.num_generations
         self.groups += [Group(int(problem), [Trajectory() for _ in range(k)]) for problem in problems]
@@ -101,14 +101,14 @@ class RolloutBuffer:
         """Add what an engine has generated to a trajectory.
 
         Args:
-            trajectory: one of `unfinished`.
-            ids: new tokens.
-            logps: their log-probabilities by the engine, nats; None if it gave none.
-            iteration: the iteration whose policy wrote them.
-            stop: why the trajectory has ended, or None.
+            trajectory: One of `unfinished`.
+            ids: New tokens.
+            logps: Their log-probabilities by the engine, nats; None if it gave none.
+            iteration: The iteration whose policy wrote them.
+            stop: Why the trajectory has ended, or None.
 
         Raises:
-            ValueError: if the trajectory has ended before, grows too long, or `logps` has another length.
+            ValueError: If the trajectory has ended before, grows too long, or `logps` has another length.
         """
         if trajectory.stop is not None:
             raise ValueError(f"a trajectory that has ended ({trajectory.stop}) cannot go on.")
@@ -134,7 +134,7 @@ class RolloutBuffer:
         """Remove finished groups and return them, those that were started first come first.
 
         Args:
-            number: at most so many.
+            number: At most so many.
         """
         taken = [group for group in self.groups if group.is_finished][:number]
         kept = {id(group) for group in taken}
@@ -174,10 +174,10 @@ class RolloutBuffer:
         """Go on from a saved state.
 
         Args:
-            state: what `state_dict` returned.
+            state: What `state_dict` returned.
 
         Raises:
-            ValueError: if it was saved with another number of trajectories a problem, or another longest response.
+            ValueError: If it was saved with another number of trajectories a problem, or another longest response.
         """
         settings = {"num_generations": self.num_generations, "max_completion_length": self.max_tokens}
         for name, value in settings.items():

@@ -18,12 +18,12 @@ class RepetitionRule:
     """When a response counts as repeating itself.
 
     Args:
-        max_period: longest period, tokens.
-        min_count: copies of the period in a row, the first one included.
-        min_period: shortest period, tokens.
+        max_period: Longest period, tokens.
+        min_count: Copies of the period in a row, the first one included.
+        min_period: Shortest period, tokens.
 
     Raises:
-        ValueError: if a number is out of range.
+        ValueError: If a number is out of range.
     """
 
     max_period: int
@@ -43,8 +43,8 @@ def repeated_period(ids: Sequence[int] | np.ndarray, rule: RepetitionRule) -> in
     """Return the shortest period in which a response repeats itself at its end, or None.
 
     Args:
-        ids: tokens of the response, shape (T,).
-        rule: when it counts.
+        ids: Tokens of the response, shape (T,).
+        rule: When it counts.
     """
     runs = _trailing_runs(np.asarray(ids), rule)
     periods = np.arange(rule.min_period, rule.max_period + 1)
@@ -56,9 +56,9 @@ def first_repetition(ids: Sequence[int] | np.ndarray, rule: RepetitionRule, afte
     """Return after how many tokens a response would have been stopped, or None if it never repeats itself.
 
     Args:
-        ids: tokens of the response, shape (T,).
-        rule: when it counts.
-        after: so many tokens were there before the rule was; it stops none of them.
+        ids: Tokens of the response, shape (T,).
+        rule: When it counts.
+        after: So many tokens were there before the rule was; it stops none of them.
     """
     ids = np.asarray(ids)
     ends = [len(ids) + 1]
@@ -89,9 +89,9 @@ class RepetitionDetector:
     """Follows B responses token by token, in a time a token that does not depend on their lengths.
 
     Args:
-        started_B: what each response holds already, B arrays of tokens; a pause does not hide a repetition.
-        rule: when it counts.
-        device: where the tokens come.
+        started_B: What each response holds already, B arrays of tokens; a pause does not hide a repetition.
+        rule: When it counts.
+        device: Where the tokens come.
     """
 
     def __init__(self, started_B: Sequence[Sequence[int] | np.ndarray], rule: RepetitionRule, device: torch.device):
@@ -111,8 +111,8 @@ class RepetitionDetector:
         """Take one more token of some responses and tell which of them now repeat themselves.
 
         Args:
-            ids_N: the tokens, shape (N,).
-            rows_N: the responses that they belong to, each at most once, shape (N,).
+            ids_N: The tokens, shape (N,).
+            rows_N: The responses that they belong to, each at most once, shape (N,).
 
         Returns:
             bool, shape (N,).

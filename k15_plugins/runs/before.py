@@ -22,8 +22,8 @@ def check_before_stage(config: dict[str, Any], run_dir: Path) -> None:
     """Refuse a config whose parts cannot be built; no model is loaded.
 
     Args:
-        config (`dict[str, Any]`): The resolved config, which passed `values.check_values`.
-        run_dir (`Path`): The run's folder.
+        config: The resolved config, which passed `values.check_values`.
+        run_dir: The run's folder.
 
     Raises:
         ValueError: Naming the key, its value and the cure.

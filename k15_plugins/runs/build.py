@@ -9,7 +9,7 @@ def build(node: dict[str, Any], **given: Any) -> Any:
     """Build what a node describes, from plain dicts and lists (TRL writes its arguments as JSON).
 
     Args:
-        node (`dict[str, Any]`): A node with `_target_`.
+        node: A node with `_target_`.
         **given: Arguments that no config knows; one that the node has wins.
     """
     make = instantiate({**node, "_partial_": True}, _convert_="all")

@@ -19,13 +19,14 @@ from hydra.utils import get_object
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
+from k15_plugins.processes import hold_lifeline
 from k15_plugins.runs import closing, folder, keys, model_names, resume, rewards, values
+from k15_plugins.runs.conf import CONF
 from k15_plugins.runs.labels import say, show_any_text
-from k15_plugins.runs.launch import Backend, hold_lifeline, start_job
+from k15_plugins.runs.launch import Backend, start_job
 from k15_plugins.runs.megatron import MegatronBackend, check_stage
 from k15_plugins.runs.sweep import SweepSummary
 
-CONF = "k15_plugins.conf"
 REFUSED = 2
 """Exit code of a command that was refused before anything ran."""
 _started_by_a_job = False
@@ -95,7 +96,7 @@ def options_first(argv: list[str]) -> list[str]:
     """Put options such as `-m` before the overrides: Hydra's parser cannot take overrides on both sides of one.
 
     Args:
-        argv (`list[str]`): Arguments, without the program.
+        argv: Arguments, without the program.
     """
     return sorted(argv, key=lambda word: word.startswith("~") or ("=" in word and not word.startswith("-")))
 
@@ -104,7 +105,7 @@ def name_sweep_over_recipes(argv: list[str]) -> list[str]:
     """Give a sweep over recipes one folder: each of its jobs would name the folder after its own recipe.
 
     Args:
-        argv (`list[str]`): Arguments, without the program.
+        argv: Arguments, without the program.
     """
     if not any(word.startswith("+recipe=") and "," in word for word in argv):
         return argv
@@ -116,10 +117,10 @@ def refuse_without_recipe(argv: list[str]) -> None:
     """Refuse a run of nothing; questions about the config need no recipe.
 
     Args:
-        argv (`list[str]`): Arguments, without the program.
+        argv: Arguments, without the program.
     """
     if not _is_question(argv) and not any(word.startswith(("+recipe=", "recipe=")) for word in argv):
-        recipes = sorted(path.stem for path in (Path(__file__).parents[1] / "conf" / "recipe").glob("*.yaml"))
+        recipes = sorted(path.stem for path in (CONF / "recipe").glob("*.yaml"))
         refuse(f"no recipe given; add one of {', '.join(f'+recipe={name}' for name in recipes)}.")
 
 
@@ -131,7 +132,7 @@ def refuse_empty_groups(argv: list[str]) -> None:
     """Refuse a group that is set to nothing, of which Hydra would not say the name.
 
     Args:
-        argv (`list[str]`): Arguments, without the program.
+        argv: Arguments, without the program.
     """
     for word in argv:
         group, _, option = word.lstrip("+").partition("=")
@@ -145,13 +146,13 @@ def refuse(message: str) -> None:
     """Print why a command is refused, in one sentence, and exit.
 
     Args:
-        message (`str`): The sentence.
+        message: The sentence.
     """
     print(f"k15: {message}", file=sys.stderr)
     sys.exit(REFUSED)
 
 
-@hydra.main(version_base="1.3", config_path=f"pkg://{CONF}", config_name="run")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="run")
 def compose_and_run(composed: DictConfig) -> float:
     """Run one job of the command and return the figure that sweeps compare; a failed job of a sweep gives NaN."""
     sweeping = HydraConfig.get().mode == RunMode.MULTIRUN
@@ -206,7 +207,7 @@ def job_label(hydra_config: Any) -> str:
     """Return what stands before the lines of a job, where several may run at once.
 
     Args:
-        hydra_config (`HydraConf`): Hydra's own node.
+        hydra_config: Hydra's own node.
     """
     one_by_one = hydra_config.launcher._target_.endswith(".BasicLauncher")
     return "" if hydra_config.mode == RunMode.RUN or one_by_one else f"[{hydra_config.job.num}] "
@@ -216,10 +217,10 @@ def prepare(composed: DictConfig) -> tuple[dict[str, Any], Backend]:
     """Resolve and check a config as far as that is quick and needs no model.
 
     Args:
-        composed (`DictConfig`): What Hydra composed.
+        composed: What Hydra composed.
 
     Returns:
-        `tuple[dict[str, Any], Backend]`: The resolved config, and how to start the job.
+        The resolved config, and how to start the job.
 
     Raises:
         ValueError: If a key is unknown or a value is out of range.
@@ -247,11 +248,11 @@ def metric(name: str | None, status: dict[str, Any]) -> float:
     """Return the figure of a job that sweeps compare.
 
     Args:
-        name (`str`, *optional*): Key of the figure in metrics.jsonl.
-        status (`dict[str, Any]`): What the run's status.json holds.
+        name: Key of the figure in metrics.jsonl.
+        status: What the run's status.json holds.
 
     Returns:
-        `float`: The figure; NaN if there is none to compare, or the job failed or lacks it, which is told.
+        The figure; NaN if there is none to compare, or the job failed or lacks it, which is told.
     """
     if status["state"] != "finished" or name is None:
         return math.nan
@@ -265,7 +266,7 @@ def sentence(error: BaseException) -> str:
     """Say in one sentence why a command is refused.
 
     Args:
-        error (`BaseException`): What Hydra, OmegaConf or this package raised.
+        error: What Hydra, OmegaConf or this package raised.
     """
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
@@ -293,6 +294,6 @@ def known_keys() -> list[str]:
     """Return the dotted keys of the command's own config without the values it was to override."""
     GlobalHydra.instance().clear()
     recipe = [word for word in sys.argv[1:] if re.fullmatch(r"\+recipe=\w+", word)]
-    with hydra.initialize_config_module(CONF, version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         composed = hydra.compose("run", overrides=recipe)
     return list(keys.dotted(OmegaConf.to_container(composed)))  # type: ignore[arg-type]

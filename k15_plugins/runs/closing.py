@@ -3,7 +3,8 @@
 import shlex
 from pathlib import Path
 
-from k15_plugins.report.history import METRICS, read_lines
+from k15_plugins.files.jsonl import read_lines
+from k15_plugins.report.history import METRICS
 from k15_plugins.runs import folder
 from k15_plugins.runs.resume import python, shown
 
@@ -15,7 +16,7 @@ def change(run_dir: Path) -> str | None:
     """Return a sentence with accuracy and tokens before and after, or None if nothing was measured twice.
 
     Args:
-        run_dir (`Path`): The run's folder.
+        run_dir: The run's folder.
     """
     lines = read_lines(run_dir / METRICS)
     for accuracy, tokens in _FIGURES:
@@ -33,7 +34,7 @@ def where_the_model_is(run_dir: Path) -> str | None:
     """Return a sentence with the model's folder, and in a line of its own a command that lets it write, or None.
 
     Args:
-        run_dir (`Path`): The run's folder.
+        run_dir: The run's folder.
     """
     model = run_dir / folder.MODEL
     if not model.is_dir():

@@ -6,7 +6,6 @@ The correction was written for accelerate 1.15; where there is an accelerator, n
 
 import functools
 import os
-import time
 from typing import Any
 
 import accelerate
@@ -35,26 +34,9 @@ def set_up_devices() -> None:
         _allow_fsdp_on_cpu()
 
 
-def leave_processes() -> None:
-    """Leave the group of processes, if there is one; threads of gloo that live until the very end may abort a rank."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        # A thread of gloo that still lets go of a tensor needs Python's lock, which this one holds when it waits for
-        # the end of that thread: on a busy machine both would wait for ever.
-        time.sleep(1.0)
-        torch.distributed.destroy_process_group()
-
-
 def wants_fsdp() -> bool:
     """Return whether the environment asks for FSDP."""
     return os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true"
-
-
-def processes() -> PartialState:
-    """Return the processes of this job, to wait for each other.
-
-    accelerate looks for several of them on the CPU only if it is told so here; the environment does not count.
-    """
-    return PartialState(cpu=not torch.accelerator.is_available())
 
 
 class RefuseUnsharded(TrainerCallback):

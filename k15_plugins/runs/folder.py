@@ -14,7 +14,9 @@ from typing import Any
 
 import yaml
 
-from k15_plugins.report.history import METRICS, last_figures, read_lines
+from k15_plugins.files.jsonl import read_lines
+from k15_plugins.files.whole import write_whole
+from k15_plugins.report.history import METRICS, last_figures
 
 CONFIG = "config.yaml"
 ENVIRONMENT = "environment.json"
@@ -69,7 +71,7 @@ def read_config(run_dir: Path) -> dict[str, Any]:
     """Read the resolved config of a run.
 
     Args:
-        run_dir (`Path`): The run's folder.
+        run_dir: The run's folder.
 
     Raises:
         ValueError: If the folder holds no run.
@@ -87,14 +89,14 @@ def open_folder(run_dir: Path, config: dict[str, Any], in_sweep: bool = False) -
     that it was passed to.
 
     Args:
-        run_dir (`Path`): The run's folder.
-        config (`dict[str, Any]`): The resolved config. With its key `resume` set, the folder must hold a run with the
+        run_dir: The run's folder.
+        config: The resolved config. With its key `resume` set, the folder must hold a run with the
             same config; only `resume`, `trainer.args.max_steps`, the address of a server, a layout of Megatron and the
             steps of a pipeline may differ.
-        in_sweep (`bool`): Whether it is a job of a sweep, which may have been ended before this job began.
+        in_sweep: Whether it is a job of a sweep, which may have been ended before this job began.
 
     Returns:
-        `int`: The file descriptor that holds the folder.
+        The file descriptor that holds the folder.
 
     Raises:
         ValueError: If the folder holds a run and `resume` is not set, holds none and it is, the configs differ, or
@@ -108,9 +110,7 @@ def open_folder(run_dir: Path, config: dict[str, Any], in_sweep: bool = False) -
     run_dir.mkdir(parents=True, exist_ok=True)
     held = _hold(run_dir)
     # A kill must not leave half a config.
-    half = run_dir / f"{CONFIG}.half"
-    half.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
-    half.replace(run_dir / CONFIG)
+    write_whole(run_dir / CONFIG, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
     (run_dir / ENVIRONMENT).write_text(json.dumps(environment(), indent=1))
     write_status(run_dir, state="running", started=time.time())
     return held
@@ -120,8 +120,8 @@ def is_finished(run_dir: Path, config: dict[str, Any]) -> bool:
     """Tell whether a folder holds a run that is finished and that `config` leaves nothing to do for.
 
     Args:
-        run_dir (`Path`): The run's folder.
-        config (`dict[str, Any]`): The resolved config of the command that goes on.
+        run_dir: The run's folder.
+        config: The resolved config of the command that goes on.
     """
     if not (run_dir / STATUS).exists() or read_status(run_dir)["state"] != "finished":
         return False
@@ -143,8 +143,8 @@ def check_same_config(saved: dict[str, Any], config: dict[str, Any]) -> None:
     """Refuse to go on with a run under another config.
 
     Args:
-        saved (`dict[str, Any]`): Config of the run's folder.
-        config (`dict[str, Any]`): Config of this command.
+        saved: Config of the run's folder.
+        config: Config of this command.
 
     Raises:
         ValueError: Naming the first key that differs.
@@ -164,8 +164,8 @@ def flat(node: Any, prefix: str = "") -> dict[str, Any]:
     """Flatten nested dicts and lists to dotted keys: `{"a": {"b": [1]}}` becomes `{"a.b.0": 1}`.
 
     Args:
-        node (`Any`): Plain dicts, lists and values.
-        prefix (`str`): Dotted key of `node` itself.
+        node: Plain dicts, lists and values.
+        prefix: Dotted key of `node` itself.
     """
     if isinstance(node, dict | list) and node:
         children = node.items() if isinstance(node, dict) else enumerate(node)
@@ -181,7 +181,7 @@ def read_status(run_dir: Path) -> dict[str, Any]:
     """Read how a run stands: `state` (running, finished, failed, interrupted), `error`, `figures`, times in seconds.
 
     Args:
-        run_dir (`Path`): The run's folder.
+        run_dir: The run's folder.
     """
     return json.loads((run_dir / STATUS).read_text())
 
@@ -190,21 +190,19 @@ def write_status(run_dir: Path, **status: Any) -> None:
     """Write how a run stands, at once or not at all.
 
     Args:
-        run_dir (`Path`): The run's folder.
+        run_dir: The run's folder.
         **status: `state`, and what is known: `error`, `figures`, `started`, `seconds`.
     """
-    half = run_dir / f"{STATUS}.{os.getpid()}"
-    half.write_text(json.dumps(status, indent=1))
-    os.replace(half, run_dir / STATUS)
+    write_whole(run_dir / STATUS, json.dumps(status, indent=1))
 
 
 def finish(run_dir: Path, state: str, error: str | None = None) -> None:
     """Close the status of a run that is running; the first verdict stays, so that the cause is not lost.
 
     Args:
-        run_dir (`Path`): The run's folder.
-        state (`str`): `finished`, `failed` or `interrupted`.
-        error (`str`, *optional*): Why it did not finish, in one sentence.
+        run_dir: The run's folder.
+        state: `finished`, `failed` or `interrupted`.
+        error: Why it did not finish, in one sentence.
     """
     status = read_status(run_dir)
     if status["state"] == "running":
@@ -217,7 +215,7 @@ def why_not_written(error: OSError) -> str:
     """Say in a sentence why a run's folder cannot be written to.
 
     Args:
-        error (`OSError`): What was raised.
+        error: What was raised.
     """
     place = error.filename or "the run's folder"
     if error.errno in FULL:
@@ -231,7 +229,7 @@ def is_full_disk(error: BaseException | None) -> bool:
     """Tell whether an error comes from a disk that is full, whichever library wrote to it.
 
     Args:
-        error (`BaseException`): What was raised.
+        error: What was raised.
     """
     while error is not None:
         if isinstance(error, OSError) and error.errno in FULL:

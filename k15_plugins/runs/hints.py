@@ -21,8 +21,8 @@ def fits(value: Any, hint: Any) -> bool:
     """Tell whether a plain value can be what a type says; a node with `_target_` can be any object.
 
     Args:
-        value (`Any`): Plain dicts, lists and values.
-        hint (`Any`): The annotation of a parameter.
+        value: Plain dicts, lists and values.
+        hint: The annotation of a parameter.
     """
     if isinstance(value, dict) and "_target_" in value:
         return any((get_origin(kind) or kind) not in _PLAIN and not is_choice(kind) for kind in kinds(hint))
@@ -63,7 +63,7 @@ def in_words(hint: Any) -> str:
     """Say what a parameter takes.
 
     Args:
-        hint (`Any`): Its annotation.
+        hint: Its annotation.
     """
     choices = _choices(hint)
     if choices is not None:
@@ -92,7 +92,7 @@ def kinds(hint: Any) -> tuple[Any, ...]:
     """Return the types that an annotation allows.
 
     Args:
-        hint (`Any`): The annotation.
+        hint: The annotation.
     """
     return get_args(hint) if _is_union(hint) else (hint,)
 
@@ -101,7 +101,7 @@ def is_choice(kind: Any) -> bool:
     """Tell whether a type is an enumeration, of whose values one is chosen.
 
     Args:
-        kind (`Any`): The type.
+        kind: The type.
     """
     return isinstance(kind, type) and issubclass(kind, Enum)
 

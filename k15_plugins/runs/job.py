@@ -13,10 +13,10 @@ from pathlib import Path
 from hydra.errors import InstantiationException
 from hydra.utils import get_object
 
+from k15_plugins.processes import hold_lifeline, is_first_rank
 from k15_plugins.runs import folder
 from k15_plugins.runs.before import check_before_stage
 from k15_plugins.runs.labels import say, show_any_text
-from k15_plugins.runs.launch import hold_lifeline, is_first_rank
 from k15_plugins.runs.quiet import quiet
 from k15_plugins.runs.resume import shown
 from k15_plugins.trainers.checkpoint import checkpoints_in, is_half
@@ -29,10 +29,10 @@ def main(run_dir: Path) -> int:
     """Run the job of a folder.
 
     Args:
-        run_dir (`Path`): The run's folder.
+        run_dir: The run's folder.
 
     Returns:
-        `int`: Exit code: 0, or 1 failed, 2 refused before anything was built, 130 interrupted.
+        Exit code: 0, or 1 failed, 2 refused before anything was built, 130 interrupted.
     """
     hold_lifeline()
     show_any_text()
@@ -75,7 +75,7 @@ def _run(run_dir: Path) -> int:
     if is_first_rank():
         folder.finish(run_dir, "finished")
     # Here, because all else in this file goes without torch.
-    from k15_plugins.runs.devices import leave_processes
+    from k15_plugins.processes import leave_processes
 
     leave_processes()
     return 0

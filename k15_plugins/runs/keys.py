@@ -30,7 +30,7 @@ def check_top_level(config: dict[str, Any]) -> None:
     """Refuse a key that no part of a run reads.
 
     Args:
-        config (`dict[str, Any]`): The resolved config.
+        config: The resolved config.
 
     Raises:
         ValueError: Naming the key and the nearest known one.
@@ -45,7 +45,7 @@ def check_nodes(config: dict[str, Any]) -> None:
     """Check every node that has a `_target_` against the arguments of its target.
 
     Args:
-        config (`dict[str, Any]`): The resolved config.
+        config: The resolved config.
 
     Raises:
         ValueError: If a target cannot be imported, if a key is none of its arguments, naming the nearest one, if an
@@ -59,8 +59,8 @@ def unknown_key(key: str, known: Iterable[str]) -> str:
     """Return the sentence that refuses a key.
 
     Args:
-        key (`str`): The unknown key, dotted.
-        known (`Iterable[str]`): Known keys, dotted; the nearest is named, by its whole or by its last part.
+        key: The unknown key, dotted.
+        known: Known keys, dotted; the nearest is named, by its whole or by its last part.
     """
     known = list(dict.fromkeys(known))
     near = get_close_matches(key, known, n=1, cutoff=0.75)
@@ -91,8 +91,8 @@ def dotted(config: dict[str, Any], path: str = "") -> Iterator[str]:
     """Yield every key of nested dicts, dotted.
 
     Args:
-        config (`dict[str, Any]`): Nested dicts.
-        path (`str`): What stands before every key.
+        config: Nested dicts.
+        path: What stands before every key.
     """
     for key, child in config.items():
         yield path + key
@@ -140,8 +140,8 @@ class Parameter(NamedTuple):
     """A parameter of a class or function.
 
     Attributes:
-        hint (`Any`): Its annotation; without one the type of its default; `inspect.Parameter.empty` if that is None.
-        default (`Any`): Its default, or `inspect.Parameter.empty`.
+        hint: Its annotation; without one the type of its default; `inspect.Parameter.empty` if that is None.
+        default: Its default, or `inspect.Parameter.empty`.
     """
 
     hint: Any
@@ -157,7 +157,7 @@ def parameters(target: Any) -> tuple[dict[str, Parameter], bool]:
     """Return the parameters of a class or function by name, and whether it takes any other name as well.
 
     Args:
-        target (`Any`): The class or function. A class whose `__init__` passes `**kwargs` on also has the parameters of
+        target: The class or function. A class whose `__init__` passes `**kwargs` on also has the parameters of
             its bases.
     """
     empty = inspect.Parameter.empty

@@ -15,10 +15,10 @@ def labelled(label: str) -> Iterator[tuple[int | None, int | None]]:
     """Give the streams of a process that is started meanwhile; all that it and its own children write is labelled.
 
     Args:
-        label (`str`): What stands before every line; with none, the streams are this process's own.
+        label: What stands before every line; with none, the streams are this process's own.
 
     Yields:
-        `tuple[int | None, int | None]`: `stdout` and `stderr` for `subprocess.Popen`.
+        `stdout` and `stderr` for `subprocess.Popen`.
     """
     if not label:
         yield None, None
@@ -51,9 +51,9 @@ def say(text: str, label: str = "", error: bool = False) -> None:
     """Print a sentence of the command line itself.
 
     Args:
-        text (`str`): The sentence.
-        label (`str`): What stands before it.
-        error (`bool`): Whether it goes to standard error.
+        text: The sentence.
+        label: What stands before it.
+        error: Whether it goes to standard error.
     """
     print(f"{label}k15: {text}", file=sys.stderr if error else sys.stdout, flush=True)
 

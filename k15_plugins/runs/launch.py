@@ -9,10 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from k15_plugins.processes import LIFELINE
 from k15_plugins.runs.labels import COLUMNS, labelled, say
-
-LIFELINE = "K15_LIFELINE"
-_OF_THIS_JOB = ("RANK", "WORLD_", "LOCAL_", "GROUP_", "ROLE_", "MASTER_", "TORCHELASTIC_", "ACCELERATE_", "FSDP_")
 
 
 @dataclass(frozen=True)
@@ -20,8 +18,8 @@ class Backend:
     """How a job is started.
 
     Args:
-        processes (`int`): Processes of the job on this machine; more than one is started by torchrun.
-        environment (`dict[str, str | int | float | bool]`): Environment variables of the job.
+        processes: Processes of the job on this machine; more than one is started by torchrun.
+        environment: Environment variables of the job.
 
     Raises:
         ValueError: If there is not at least one process.
@@ -47,13 +45,13 @@ def start_job(run_dir: Path, backend: Backend, held: int, label: str = "") -> in
     process die without a word, the job ends itself, because its standard input closes (see `hold_lifeline`).
 
     Args:
-        run_dir (`Path`): The run's folder, with the config in it.
-        backend (`Backend`): Number of processes and environment.
-        held (`int`): The file descriptor that holds the folder; the job keeps it open for as long as it lives.
-        label (`str`): What stands before every line of the job, to tell it from others on the same terminal.
+        run_dir: The run's folder, with the config in it.
+        backend: Number of processes and environment.
+        held: The file descriptor that holds the folder; the job keeps it open for as long as it lives.
+        label: What stands before every line of the job, to tell it from others on the same terminal.
 
     Returns:
-        `int`: The exit code; negative for a signal.
+        The exit code; negative for a signal.
 
     Raises:
         KeyboardInterrupt: After the job has ended, if it was interrupted from here.
@@ -108,45 +106,3 @@ class _sigterm_as_interrupt:
     def __exit__(self, *error: object) -> None:
         if self.main:
             signal.signal(signal.SIGTERM, self.before)
-
-
-def run_apart(command: list[str]) -> int:
-    """Run another command of this package from inside a job; it ends when this process does.
-
-    Args:
-        command (`list[str]`): Program and arguments.
-
-    Returns:
-        `int`: The exit code.
-    """
-    # It must not take itself for a rank of this job.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_OF_THIS_JOB)}
-    with subprocess.Popen(command, env=environment | {LIFELINE: "1"}, stdin=subprocess.PIPE) as child:
-        try:
-            return child.wait()
-        except KeyboardInterrupt:
-            child.send_signal(signal.SIGTERM)
-            raise
-
-
-def hold_lifeline() -> bool:
-    """In a job, or a command of a job: end at once when the process that started it is gone, killed with -9 say.
-
-    Returns:
-        `bool`: Whether a job started this process, and not a person.
-    """
-    if os.environ.pop(LIFELINE, None) is None:
-        return False
-
-    def wait_for_the_end() -> None:
-        # os.read takes no lock, which a shutdown of the interpreter would find held.
-        os.read(0, 1)
-        os._exit(1)
-
-    threading.Thread(target=wait_for_the_end, daemon=True).start()
-    return True
-
-
-def is_first_rank() -> bool:
-    """Tell whether this process of a job writes what is written once."""
-    return os.environ.get("RANK", "0") == "0"

@@ -11,7 +11,7 @@ from k15_plugins.megatron.settings import EngineSettings
 from k15_plugins.runs.launch import Backend
 
 _TRAINER = "k15_plugins.trainers.mirror_descent.MirrorDescentTrainer"
-_STAGE = "k15_plugins.runs.stages.reinforce"
+_STAGE = "k15_plugins.stages.reinforce.reinforce"
 
 
 @dataclass(frozen=True)
@@ -19,19 +19,19 @@ class MegatronBackend(Backend):
     """How a job is started whose model is trained by Megatron-core.
 
     Args:
-        processes (`int`): Ranks of Megatron's job on all its machines; the trainer is one process beside them.
-        nodes (`int`): See `EngineSettings`.
-        address (`str`, *optional*): See `EngineSettings`.
-        environment (`dict[str, str]`): Environment variables of the trainer and of the ranks.
-        tensor_parallel (`int`): See `MegatronLayout`.
-        pipeline_parallel (`int`): See `MegatronLayout`.
-        virtual_pipeline (`int`): See `MegatronLayout`.
-        expert_parallel (`int`): See `MegatronLayout`.
-        sequence_parallel (`bool`): See `MegatronLayout`.
-        dtype (`str`): See `EngineSettings`.
-        max_tokens_per_micro_batch (`int`): See `EngineSettings`.
-        settings (`dict`): Fields of Megatron's `TransformerConfig`.
-        bridge (`bool`): See `EngineSettings`.
+        processes: Ranks of Megatron's job on all its machines; the trainer is one process beside them.
+        nodes: See `EngineSettings`.
+        address: See `EngineSettings`.
+        environment: Environment variables of the trainer and of the ranks.
+        tensor_parallel: See `MegatronLayout`.
+        pipeline_parallel: See `MegatronLayout`.
+        virtual_pipeline: See `MegatronLayout`.
+        expert_parallel: See `MegatronLayout`.
+        sequence_parallel: See `MegatronLayout`.
+        dtype: See `EngineSettings`.
+        max_tokens_per_micro_batch: See `EngineSettings`.
+        settings: Fields of Megatron's `TransformerConfig`.
+        bridge: See `EngineSettings`.
 
     Raises:
         ValueError: If the sizes do not go together.
@@ -85,7 +85,7 @@ def check_stage(config: dict[str, Any]) -> None:
     """Refuse what Megatron does not train; to be called when the config is composed.
 
     Args:
-        config (`dict[str, Any]`): The resolved config.
+        config: The resolved config.
 
     Raises:
         ValueError: If Megatron-core is missing, the run is no reinforcement learning, or its trainer is another one.
@@ -109,22 +109,22 @@ def model_folder(node: dict[str, Any], run_dir: Path) -> str:
     """Return a folder, or a name on the Hub, from which the ranks of the engine can read the model.
 
     Args:
-        node (`dict[str, Any]`): Of the `model` group.
-        run_dir (`Path`): The run's folder; takes a model that stands in no folder yet.
+        node: Of the `model` group.
+        run_dir: The run's folder; takes a model that stands in no folder yet.
 
     Raises:
         ValueError: If adapters are to be trained.
     """
-    from k15_plugins.runs import models
+    from k15_plugins.models import load as models
     from k15_plugins.runs.build import build
 
     if node.get("lora") is not None:
         raise ValueError(
             "model.lora: backend=megatron trains whole models; set model.lora=null, or take another backend."
         )
-    if node["_target_"] == "k15_plugins.runs.models.hub":
+    if node["_target_"] == "k15_plugins.models.load.hub":
         return node["name"]
-    if node["_target_"] == "k15_plugins.runs.models.tiny" and (models.TINY / "model.safetensors").exists():
+    if node["_target_"] == "k15_plugins.models.load.tiny" and (models.TINY / "model.safetensors").exists():
         return str(models.TINY)
     folder = run_dir / "start"
     for each in build(node):

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-_HUB = "k15_plugins.runs.models.hub"
+_HUB = "k15_plugins.models.load.hub"
 _ON_THE_HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _FILES = ("config.json", "adapter_config.json")
 _OF_THE_EMBEDDED_MODEL = ("kimi_rl", "grpo", "smoke")
@@ -17,7 +17,7 @@ def check_models(config: dict[str, Any]) -> None:
     """Check the models that a config names.
 
     Args:
-        config (`dict[str, Any]`): The resolved config.
+        config: The resolved config.
 
     Raises:
         ValueError: See `check_name`, or if the name is missing.
@@ -44,8 +44,8 @@ def advice(recipe: str | None, config: dict[str, Any]) -> str | None:
     """Say that a recipe is sized for the embedded model, if the model is a real one.
 
     Args:
-        recipe (`str`, *optional*): Option of the group `recipe`.
-        config (`dict[str, Any]`): The resolved config, which passed `check_models`.
+        recipe: Option of the group `recipe`.
+        config: The resolved config, which passed `check_models`.
     """
     if recipe not in _OF_THE_EMBEDDED_MODEL or config["model"]["_target_"] != _HUB:
         return None
@@ -63,8 +63,8 @@ def check_name(field: str, name: Any) -> None:
     """Refuse a folder that is none of a model, and a name that is neither in the Hub's cache nor on the Hub.
 
     Args:
-        field (`str`): Dotted key of the name.
-        name (`Any`): The name.
+        field: Dotted key of the name.
+        name: The name.
 
     Raises:
         ValueError: Naming the field, the name, and the cure.

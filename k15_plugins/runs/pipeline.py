@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
+from k15_plugins.processes import run_apart
 from k15_plugins.report.history import METRICS
 from k15_plugins.runs import folder
-from k15_plugins.runs.launch import run_apart
 
 STEP = "step.json"
 _REFERENCE = re.compile(r"@(\w+)(/[\w./-]*)?")
@@ -32,10 +32,10 @@ def run_pipeline(
     beside the new one, under a number. A step that only given steps need does not run.
 
     Args:
-        config (`dict[str, Any]`): The resolved config.
-        run_dir (`Path`): The pipeline's folder; each step has the folder of its name there.
-        steps (`dict[str, list[str]]`): Name of a step to the words of its command; null leaves a step out.
-        given (`dict[str, str]`, *optional*): Name of a step to the folder of a model to take instead of running it.
+        config: The resolved config.
+        run_dir: The pipeline's folder; each step has the folder of its name there.
+        steps: Name of a step to the words of its command; null leaves a step out.
+        given: Name of a step to the folder of a model to take instead of running it.
 
     Raises:
         ValueError: If a step refers to one that does not come before it, a given model is missing, or a step fails; or
@@ -84,8 +84,8 @@ def check_steps(steps: dict[str, list[str]], given: dict[str, str]) -> None:
     """Refuse a pipeline that could not run to its end.
 
     Args:
-        steps (`dict[str, list[str]]`): Name of a step to the words of its command.
-        given (`dict[str, str]`): Name of a step to the folder of a model to take instead.
+        steps: Name of a step to the words of its command.
+        given: Name of a step to the folder of a model to take instead.
 
     Raises:
         ValueError: Naming the step and the cure.
@@ -121,8 +121,8 @@ def needed_steps(steps: dict[str, list[str]], given: dict[str, str]) -> list[str
     """Return the steps that have to run: not given, and not made only for steps that do not run.
 
     Args:
-        steps (`dict[str, list[str]]`): Name of a step to the words of its command.
-        given (`dict[str, str]`): Name of a step to the folder of a model to take instead.
+        steps: Name of a step to the words of its command.
+        given: Name of a step to the folder of a model to take instead.
     """
     users: dict[str, list[str]] = {name: [] for name in steps}
     for name, words in steps.items():
@@ -142,7 +142,7 @@ def fingerprint(path: Path) -> dict[str, list[int]]:
     What a run tells of itself (status, lock, report) is left out: it may be written anew.
 
     Args:
-        path (`Path`): File or folder.
+        path: File or folder.
     """
     files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
     names = {file: file.relative_to(path) for file in files}

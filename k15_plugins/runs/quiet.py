@@ -6,7 +6,7 @@ import sys
 import warnings
 from typing import Any
 
-from k15_plugins.runs.launch import is_first_rank
+from k15_plugins.processes import is_first_rank
 
 _WARNINGS = (
     # TRL's defaults cause these, with transformers' new names.

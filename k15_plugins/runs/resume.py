@@ -8,7 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from k15_plugins.report.history import METRICS, read_lines
+from k15_plugins.files.jsonl import read_lines
+from k15_plugins.report.history import METRICS
 from k15_plugins.runs import folder
 from k15_plugins.trainers.checkpoint import check_checkpoint, checkpoints_in, is_half
 
@@ -23,7 +24,7 @@ def own_words(argv: list[str]) -> list[str]:
     """Add to a command that only says `resume=FOLDER` the words by which that run or sweep was started.
 
     Args:
-        argv (`list[str]`): Arguments, without the program. With a recipe among them they are left as they are; of
+        argv: Arguments, without the program. With a recipe among them they are left as they are; of
             other words, those given now win (and are refused later where the run may not change).
 
     Raises:
@@ -63,7 +64,7 @@ def shown(path: Path) -> str:
     """Return a path as it is typed here: relative where it lies below the current folder.
 
     Args:
-        path (`Path`): The path.
+        path: The path.
     """
     below = path.absolute()
     return str(below.relative_to(Path.cwd())) if below.is_relative_to(Path.cwd()) else str(below)
@@ -73,7 +74,7 @@ def command(run_dir: Path) -> str:
     """Return the command that goes on with a run or a sweep, to be pasted into a shell.
 
     Args:
-        run_dir (`Path`): Folder of the run or the sweep.
+        run_dir: Folder of the run or the sweep.
     """
     path = shown(run_dir)
     if _NEEDS_QUOTES.search(path):
@@ -103,7 +104,7 @@ def reached(run_dir: Path) -> int | None:
     """Return the step of the checkpoint from which a run would go on, or None if it has none or a damaged one.
 
     Args:
-        run_dir (`Path`): The run's folder.
+        run_dir: The run's folder.
     """
     complete = [path for path in checkpoints_in(run_dir / folder.CHECKPOINTS).items() if not is_half(path[1])]
     if not complete:
@@ -120,7 +121,7 @@ def how_to_go_on(run_dir: Path) -> str:
     """Return the sentence, and in a line of its own the command, that goes on with a run which did not finish.
 
     Args:
-        run_dir (`Path`): The run's folder.
+        run_dir: The run's folder.
     """
     step = reached(run_dir)
     others = any(run_dir.glob(f"*/{folder.STATUS}")) or any(run_dir.glob("samples*"))

@@ -3,15 +3,14 @@
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_object
 
 from k15_plugins.runs import keys
 from k15_plugins.runs.build import build
+from k15_plugins.runs.conf import CONF
 
-CONF = Path(__file__).parents[1] / "conf" / "reward"
 PASSED = (
     "prompts",
     "completions",
@@ -36,7 +35,7 @@ def build_rewards(nodes: dict[str, Any]) -> list[Callable[..., Any]]:
     """Make the reward functions of a config.
 
     Args:
-        nodes (`dict[str, Any]`): The `reward` group: a class is instantiated with the keys of its node; a function is
+        nodes: The `reward` group: a class is instantiated with the keys of its node; a function is
             taken as it is, with the keys of its node, if there are any, as arguments of every call.
 
     Raises:
@@ -67,7 +66,7 @@ def check_own_columns(config: dict[str, Any]) -> None:
     """Check task and rewards against each other where both are of this package, which loads neither.
 
     Args:
-        config (`dict[str, Any]`): The resolved config.
+        config: The resolved config.
 
     Raises:
         ValueError: See `keys.check_nodes` and `check_columns`.
@@ -83,9 +82,9 @@ def check_columns(nodes: dict[str, Any], columns: Sequence[str], task: str) -> N
     """Refuse a reward that needs a column which the task does not give.
 
     Args:
-        nodes (`dict[str, Any]`): The `reward` group.
-        columns (`Sequence[str]`): What the task gives.
-        task (`str`): The task's `_target_`.
+        nodes: The `reward` group.
+        columns: What the task gives.
+        task: The task's `_target_`.
 
     Raises:
         ValueError: Naming the reward, the columns on both sides, and the cure.
@@ -105,8 +104,8 @@ def needed_columns(target: Any, node: dict[str, Any]) -> list[str]:
     """Return the columns that a reward function needs: its parameters without a default that TRL does not pass itself.
 
     Args:
-        target (`Any`): A class whose objects are called, or a function.
-        node (`dict[str, Any]`): Its node; the keys of a function's node are arguments.
+        target: A class whose objects are called, or a function.
+        node: Its node; the keys of a function's node are arguments.
     """
     call = target.__call__ if inspect.isclass(target) else target
     given = {*PASSED, "self", *(() if inspect.isclass(target) else node)}
@@ -123,7 +122,7 @@ def _cure(columns: Sequence[str], missing: Sequence[str]) -> str:
     from omegaconf import OmegaConf
 
     fit = []
-    for path in sorted(CONF.glob("*.yaml")):
+    for path in sorted((CONF / "reward").glob("*.yaml")):
         nodes: Any = OmegaConf.to_container(OmegaConf.load(path))
         if all(
             column in columns

@@ -12,7 +12,8 @@ import yaml
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from k15_plugins.report.history import METRICS, read_lines
+from k15_plugins.files.jsonl import read_lines
+from k15_plugins.report.history import METRICS
 from k15_plugins.runs import folder
 from k15_plugins.runs.labels import say
 from k15_plugins.runs.resume import shown
@@ -31,7 +32,7 @@ class SweepSummary(Callback):
         """Say where the sweep is.
 
         Args:
-            config (`DictConfig`): The config of the sweep, with Hydra's own node.
+            config: The config of the sweep, with Hydra's own node.
             **kwargs: What else Hydra passes.
         """
         SweepSummary.folder = Path(config.hydra.sweep.dir)
@@ -41,7 +42,7 @@ class SweepSummary(Callback):
         """Write `sweep.csv`, `sweep.md` and `sweep.png`, and exit with 1 if a job did not finish.
 
         Args:
-            config (`DictConfig`): The config of the sweep, with Hydra's own node.
+            config: The config of the sweep, with Hydra's own node.
             **kwargs: What else Hydra passes.
         """
         sweep_dir = Path(config.hydra.sweep.dir)
@@ -59,7 +60,7 @@ def read_jobs(sweep_dir: Path) -> list[Job]:
     """Read the jobs of a sweep: `job`, `overrides`, `folder`, and what status.json holds.
 
     Args:
-        sweep_dir (`Path`): The sweep's folder.
+        sweep_dir: The sweep's folder.
     """
     folders = [path.parent for path in sweep_dir.rglob(folder.STATUS)]
     jobs = [
@@ -87,7 +88,7 @@ def group_jobs(jobs: list[Job]) -> dict[str, list[Job]]:
     """Group jobs that differ in nothing but the seed, under the overrides that set them apart.
 
     Args:
-        jobs (`list[dict]`): Of `read_jobs`.
+        jobs: Of `read_jobs`.
     """
     shared = set.intersection(*(set(job["overrides"]) for job in jobs))
     groups = defaultdict(list)
@@ -101,9 +102,9 @@ def summarize(sweep_dir: Path, jobs: list[Job], metric: str | None) -> None:
     """Write the table of all jobs, the table of means over the seeds, and the picture.
 
     Args:
-        sweep_dir (`Path`): The sweep's folder.
-        jobs (`list[dict]`): Of `read_jobs`.
-        metric (`str`, *optional*): The figure that the sweep compares; the first of the table.
+        sweep_dir: The sweep's folder.
+        jobs: Of `read_jobs`.
+        metric: The figure that the sweep compares; the first of the table.
     """
     columns = list(dict.fromkeys([*([metric] if metric else []), *_COLUMNS]))
     with (sweep_dir / "sweep.csv").open("w", newline="") as file:

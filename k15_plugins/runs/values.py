@@ -10,19 +10,19 @@ GROUP_NAMES = ("recipe", "model", "task", "sampler", "reward", "trainer", "backe
 _ALL = ("model", "task", "sampler", "reward", "trainer")
 _MEASURING = ("model", "task", "reward", "trainer")
 NEEDED = {
-    "k15_plugins.runs.stages.reinforce": _ALL,
-    "k15_plugins.runs.stages.warm_start": ("model", "task", "reward"),
-    "k15_plugins.runs.long2short.rejection": _MEASURING,
-    "k15_plugins.runs.long2short.dpo": _MEASURING,
-    "k15_plugins.runs.measure.evaluate_models": _MEASURING,
-    "k15_plugins.runs.measure.select_checkpoint": _MEASURING,
+    "k15_plugins.stages.reinforce.reinforce": _ALL,
+    "k15_plugins.stages.warm_start.warm_start": ("model", "task", "reward"),
+    "k15_plugins.stages.long2short.rejection": _MEASURING,
+    "k15_plugins.stages.long2short.dpo": _MEASURING,
+    "k15_plugins.stages.evaluate.evaluate_models": _MEASURING,
+    "k15_plugins.stages.select_checkpoint.select_checkpoint": _MEASURING,
 }
 """The groups that a stage of this package cannot do without."""
 NODES = {
-    "k15_plugins.runs.stages.reinforce": ("trainer",),
-    "k15_plugins.runs.stages.warm_start": ("stage.train", "stage.train.sft"),
-    "k15_plugins.runs.long2short.rejection": ("stage.sft",),
-    "k15_plugins.runs.long2short.dpo": ("stage.args", "stage.pairs"),
+    "k15_plugins.stages.reinforce.reinforce": ("trainer",),
+    "k15_plugins.stages.warm_start.warm_start": ("stage.train", "stage.train.sft"),
+    "k15_plugins.stages.long2short.rejection": ("stage.sft",),
+    "k15_plugins.stages.long2short.dpo": ("stage.args", "stage.pairs"),
 }
 """What else of it says by a `_target_` what it is."""
 
@@ -89,7 +89,7 @@ def check_values(config: dict[str, Any]) -> None:
     """Refuse a group that is no group, a number that is none, and one that is out of range.
 
     Args:
-        config (`dict[str, Any]`): The resolved config.
+        config: The resolved config.
 
     Raises:
         ValueError: Naming the key, its value and what it may be.
@@ -180,8 +180,8 @@ def nodes_of_arguments(node: Any, path: str = "") -> Iterator[tuple[str, dict[st
     """Yield the nodes of training arguments, with their dotted keys.
 
     Args:
-        node (`Any`): The config, or a part of it.
-        path (`str`): Dotted key of that part.
+        node: The config, or a part of it.
+        path: Dotted key of that part.
     """
     if not isinstance(node, dict):
         return

@@ -4,17 +4,17 @@ from typing import Any
 
 from datasets import Dataset
 
-from k15_plugins.runs import models
+from k15_plugins.models import load as models
+from k15_plugins.models.unknown_tokens import unreadable_prompts
 from k15_plugins.runs.build import build
-from k15_plugins.trainers.unknown_tokens import unreadable_prompts
 
 
 def build_model(node: dict[str, Any], *problems: Dataset) -> models.Loaded:
     """Load a model with its tokenizer, the tokenizer first.
 
     Args:
-        node (`dict[str, Any]`): Of the `model` group.
-        *problems (`Dataset`): What the model is to answer.
+        node: Of the `model` group.
+        *problems: What the model is to answer.
 
     Raises:
         ValueError: As `check_vocabulary`, or if the node's function returns something else.
@@ -38,8 +38,8 @@ def check_vocabulary(tokenizer: Any, *problems: Dataset) -> None:
     """Refuse problems that a tokenizer cannot read.
 
     Args:
-        tokenizer (`transformers.PreTrainedTokenizerBase`): Of the model.
-        *problems (`Dataset`): What the model is to answer.
+        tokenizer: Of the model.
+        *problems: What the model is to answer.
 
     Raises:
         ValueError: If more than 1 % of the tokens of the prompts of one of them are unknown to it.

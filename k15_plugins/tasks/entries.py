@@ -14,10 +14,10 @@ def dump_entry(entry: dict[str, Any]) -> str:
     """Write an entry as JSON text.
 
     Args:
-        entry (`dict[str, Any]`): Values are None, bool, int, float, str, list, tuple or dict, in any nesting.
+        entry: Values are None, bool, int, float, str, list, tuple or dict, in any nesting.
 
     Returns:
-        `str`: What `load_entry` turns into an equal entry.
+        What `load_entry` turns into an equal entry.
 
     Raises:
         TypeError: If a value is of another type.
@@ -29,10 +29,10 @@ def load_entry(text: str) -> dict[str, Any]:
     """Read an entry written by `dump_entry`.
 
     Args:
-        text (`str`): JSON text.
+        text: JSON text.
 
     Returns:
-        `dict[str, Any]`: The entry, its tuples and keys included.
+        The entry, its tuples and keys included.
     """
     return json.loads(text, object_hook=_untag)
 

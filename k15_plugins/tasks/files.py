@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from k15_plugins.files.jsonl import read_rows
 from k15_plugins.tasks.problems import (
     Problems,
     check_prompt_options,
@@ -39,24 +40,24 @@ def load_problems(
     Rows whose prompt was there before are dropped, with a line in the log.
 
     Args:
-        path (`str` or `Path`): A JSONL file, or the name (or folder) of a dataset for `datasets.load_dataset`.
-        split (`str`): Split of a Hub dataset.
-        subset (`str` or `None`): Subset (configuration) of a Hub dataset, e.g. "main".
-        held_out (`float`, `str`, `Path` or `None`): A share in (0, 1) of the problems, chosen by a hash of the
+        path: A JSONL file, or the name (or folder) of a dataset for `datasets.load_dataset`.
+        split: Split of a Hub dataset.
+        subset: Subset (configuration) of a Hub dataset, e.g. "main".
+        held_out: A share in (0, 1) of the problems, chosen by a hash of the
             prompt; or another file or dataset; or no held-out problems.
-        held_out_split (`str`): Split of `held_out` where that is a Hub dataset, e.g. "test".
-        prompt_column (`str`): Column of the prompts: text, or messages if `conversational`.
-        answer_column (`str`): Column of the right answers: text or a number.
-        answer_pattern (`str` or `None`): Regular expression whose last group is the answer within the column, e.g.
+        held_out_split: Split of `held_out` where that is a Hub dataset, e.g. "test".
+        prompt_column: Column of the prompts: text, or messages if `conversational`.
+        answer_column: Column of the right answers: text or a number.
+        answer_pattern: Regular expression whose last group is the answer within the column, e.g.
             `"#### (.+)"`; None takes the whole column.
-        level_column (`str` or `None`): Column of the difficulty levels, integers from 0; None gives every problem
+        level_column: Column of the difficulty levels, integers from 0; None gives every problem
             level 0.
-        template (`str`): Text of the prompt, from `{prompt}`.
-        system (`str` or `None`): System message; only for conversational prompts.
-        conversational (`bool`): Whether prompts are lists of messages.
+        template: Text of the prompt, from `{prompt}`.
+        system: System message; only for conversational prompts.
+        conversational: Whether prompts are lists of messages.
 
     Returns:
-        `Problems`: In the order of the files; the task is the name of the file or dataset.
+        In the order of the files; the task is the name of the file or dataset.
 
     Raises:
         ValueError: If a row is wrong, or held-out problems are in the training set too.
@@ -113,7 +114,7 @@ class _Reader:
 
     def read(self, path: str | Path, split: str, subset: str | None) -> dict[str, dict[str, Any]]:
         """Read a file or dataset: text of the question -> problem."""
-        source = _jsonl_rows(Path(path)) if _is_file(path) else _hub_rows(str(path), split, subset)
+        source = read_rows(Path(path)) if _is_file(path) else _hub_rows(str(path), split, subset)
         problems: dict[str, dict[str, Any]] = {}
         repeated = 0
         for where, row in source:
@@ -200,23 +201,6 @@ def _is_messages(value: Any) -> bool:
 
 def _is_file(path: str | Path) -> bool:
     return Path(path).is_file() or Path(path).suffix in (".jsonl", ".json")
-
-
-def _jsonl_rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}; correct the path.")
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            where = f"{path}, line {number}"
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{where} is no JSON: {error}; write one object a line.") from error
-            if not isinstance(row, dict):
-                raise ValueError(f"{where} is no JSON object but {line.strip()!r:.100}; write one object a line.")
-            yield where, row
 
 
 def _hub_rows(name: str, split: str, subset: str | None) -> Iterator[tuple[str, dict[str, Any]]]:

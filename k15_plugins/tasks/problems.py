@@ -27,11 +27,11 @@ def is_held_out(question: str, share: float) -> bool:
     """Decide by its text alone whether a question is held out, so that no seed or size can move it to the other side.
 
     Args:
-        question (`str`): Text of the question, before any template.
-        share (`float`): Share of all questions that is held out, in [0, 1].
+        question: Text of the question, before any template.
+        share: Share of all questions that is held out, in [0, 1].
 
     Returns:
-        `bool`: True for a held-out question.
+        True for a held-out question.
     """
     return zlib.crc32(question.encode()) < share * 2**32
 
@@ -40,10 +40,10 @@ def check_prompt_options(template: str, fields: Iterable[str], system: str | Non
     """Refuse a template with unknown fields, and a system message that plain prompts would drop.
 
     Args:
-        template (`str`): Format string.
-        fields (`Iterable[str]`): Names that the template may use.
-        system (`str` or `None`): System message.
-        conversational (`bool`): Whether prompts are lists of messages.
+        template: Format string.
+        fields: Names that the template may use.
+        system: System message.
+        conversational: Whether prompts are lists of messages.
 
     Raises:
         ValueError: Names the field, the value and the cure.
@@ -74,12 +74,12 @@ def make_prompt(text: str, system: str | None, conversational: bool) -> Prompt:
     """Build a plain or conversational prompt.
 
     Args:
-        text (`str`): The user's text.
-        system (`str` or `None`): System message of a conversational prompt.
-        conversational (`bool`): Whether to build a list of messages.
+        text: The user's text.
+        system: System message of a conversational prompt.
+        conversational: Whether to build a list of messages.
 
     Returns:
-        `str` or `list[dict[str, str]]`: The prompt as TRL wants it.
+        The prompt as TRL wants it.
     """
     if not conversational:
         return text
@@ -91,12 +91,12 @@ def to_dataset(rows: list[dict[str, Any]], conversational: bool, with_entry: boo
     """Turn rows into a dataset; an empty list still has all columns.
 
     Args:
-        rows (`list[dict[str, Any]]`): Problems.
-        conversational (`bool`): Whether prompts are lists of messages.
-        with_entry (`bool`): Whether rows have the column `entry`.
+        rows: Problems.
+        conversational: Whether prompts are lists of messages.
+        with_entry: Whether rows have the column `entry`.
 
     Returns:
-        `datasets.Dataset`: One row a problem.
+        One row a problem.
     """
     text = Value("string")
     columns: dict[str, Any] = {
@@ -114,10 +114,10 @@ def prompts_of(data: Dataset) -> Dataset:
     """Leave out the columns that are not needed to read the prompts, images say.
 
     Args:
-        data (`datasets.Dataset`): Gives the column `prompt`, be it only when a row is read (`set_transform`).
+        data: Gives the column `prompt`, be it only when a row is read (`set_transform`).
 
     Returns:
-        `datasets.Dataset`: The same rows.
+        The same rows.
     """
     return data if data.format["type"] == "custom" else data.select_columns("prompt")
 
@@ -126,11 +126,11 @@ def did_you_mean(name: str, choices: Iterable[str]) -> str:
     """Point at the nearest known name.
 
     Args:
-        name (`str`): The unknown name.
-        choices (`Iterable[str]`): The known names.
+        name: The unknown name.
+        choices: The known names.
 
     Returns:
-        `str`: " (did you mean 'x'?)", or "" if nothing is near.
+        " (did you mean 'x'?)", or "" if nothing is near.
     """
     near = get_close_matches(name, list(choices), n=1, cutoff=0.5)
     return f" (did you mean {near[0]!r}?)" if near else ""
@@ -140,9 +140,9 @@ def check_keys(given: Mapping[str, Any], known: Iterable[str], where: str) -> No
     """Refuse unknown keys.
 
     Args:
-        given (`Mapping[str, Any]`): What the user wrote.
-        known (`Iterable[str]`): The keys that exist.
-        where (`str`): Name of the field, for the message.
+        given: What the user wrote.
+        known: The keys that exist.
+        where: Name of the field, for the message.
 
     Raises:
         ValueError: Names the first unknown key and the nearest known one.

@@ -33,12 +33,12 @@ class Task:
     """One reasoning-gym task of a mixture.
 
     Args:
-        name (`str`): Its name in reasoning-gym.
-        weight (`float`): Its share of the problems, relative to the other tasks of the mixture.
-        levels (`Sequence[int]` or `Sequence[dict]`): Either levels of the task's own curriculum (every attribute is
+        name: Its name in reasoning-gym.
+        weight: Its share of the problems, relative to the other tasks of the mixture.
+        levels: Either levels of the task's own curriculum (every attribute is
             set to just that level, or to its highest one if it has fewer), or one dictionary of settings a level,
             easiest first. The problems of a task are spread evenly over its levels.
-        config (`dict`): Settings of the task that hold at every level; they win over the curriculum.
+        config: Settings of the task that hold at every level; they win over the curriculum.
     """
 
     name: str
@@ -60,17 +60,17 @@ def reasoning_gym_problems(
     """Generate distinct problems; a question is held out or not by its text alone, whatever the sizes and the seed.
 
     Args:
-        mixture (`Sequence[Task | dict]`): The tasks; a dictionary has the fields of `Task`.
-        train_size (`int`): Number of problems to train on.
-        held_out_size (`int`): Number of held-out problems; may be 0.
-        template (`str`): Text of the prompt, from `{question}` and the entry's metadata, e.g. `{metadata[expression]}
+        mixture: The tasks; a dictionary has the fields of `Task`.
+        train_size: Number of problems to train on.
+        held_out_size: Number of held-out problems; may be 0.
+        template: Text of the prompt, from `{question}` and the entry's metadata, e.g. `{metadata[expression]}
             =`.
-        system (`str` or `None`): System message; only for conversational prompts.
-        conversational (`bool`): Whether prompts are lists of messages.
-        seed (`int`): Which problems are drawn, and their order.
+        system: System message; only for conversational prompts.
+        conversational: Whether prompts are lists of messages.
+        seed: Which problems are drawn, and their order.
 
     Returns:
-        `Problems`: Both sets, each in random order.
+        Both sets, each in random order.
 
     Raises:
         ValueError: If a name, level, setting or template field is unknown, or a task has too few distinct problems.
@@ -153,10 +153,10 @@ def level_count(name: str) -> int:
     """Count the levels of a task's own curriculum.
 
     Args:
-        name (`str`): Name of a reasoning-gym task.
+        name: Name of a reasoning-gym task.
 
     Returns:
-        `int`: Number of levels; 1 for a task without a curriculum, whose only level is its default settings.
+        Number of levels; 1 for a task without a curriculum, whose only level is its default settings.
     """
     if not has_curriculum(name):
         return 1

@@ -36,10 +36,10 @@ class StepCounts:
     """What was written in some responses.
 
     Attributes:
-        steps (`int`): Steps that are not checks.
-        wrong_steps (`int`): Those whose result is wrong for the numbers they name.
-        checks (`int`): Checks of a step.
-        wrong_checks (`int`): Those whose result is wrong for the numbers they name.
+        steps: Steps that are not checks.
+        wrong_steps: Those whose result is wrong for the numbers they name.
+        checks: Checks of a step.
+        wrong_checks: Those whose result is wrong for the numbers they name.
     """
 
     steps: int = 0
@@ -52,13 +52,13 @@ def write_thoughts(expression: str, rng: random.Random, p_wrong: float, p_check:
     """Work a sum out from left to right, with mistakes, checks and corrections.
 
     Args:
-        expression (`str`): Numbers joined by `+` and `-`, separated by single spaces, such as `"4 + 3 - 2"`.
-        rng (`random.Random`): Decides which steps are wrong, by how much, and which are checked.
-        p_wrong (`float`): Probability that a step's result is wrong, by 1 to 3 in either direction.
-        p_check (`float`): Probability that a step is checked. A check is always right and corrects the value.
+        expression: Numbers joined by `+` and `-`, separated by single spaces, such as `"4 + 3 - 2"`.
+        rng: Decides which steps are wrong, by how much, and which are checked.
+        p_wrong: Probability that a step's result is wrong, by 1 to 3 in either direction.
+        p_check: Probability that a step is checked. A check is always right and corrects the value.
 
     Returns:
-        `str`: Tokens separated by single spaces; the last two are `answer` and the value reached.
+        Tokens separated by single spaces; the last two are `answer` and the value reached.
 
     Raises:
         ValueError: If the expression is not such a sum, or one of its partial sums is beyond `LARGEST`.
@@ -88,15 +88,15 @@ def thought_rows(
     """Write training rows for a warm start: problem after problem, round and round, a new trace each time.
 
     Args:
-        problems (`Iterable[dict]`): Rows with `prompt` and `entry`, the reasoning-gym entry as text.
-        p_wrong (`float`): See [`write_thoughts`].
-        p_check (`float`): See [`write_thoughts`].
-        clean_share (`float`): Share of the rows, the first ones, that are written without mistakes.
-        seed (`int`): Seed of the order of the problems and of all traces.
-        size (`int`): Number of rows.
+        problems: Rows with `prompt` and `entry`, the reasoning-gym entry as text.
+        p_wrong: See [`write_thoughts`].
+        p_check: See [`write_thoughts`].
+        clean_share: Share of the rows, the first ones, that are written without mistakes.
+        seed: Seed of the order of the problems and of all traces.
+        size: Number of rows.
 
     Yields:
-        `dict`: `prompt` and `completion`, TRL's prompt-completion format. To a plain prompt the completion begins with
+        `prompt` and `completion`, TRL's prompt-completion format. To a plain prompt the completion begins with
         a space, so that the two join to one text; to messages it is a message.
     """
     rng = random.Random(seed)

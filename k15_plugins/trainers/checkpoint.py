@@ -19,8 +19,8 @@ def state_file(checkpoint: str | Path, process_index: int) -> Path:
     """Return the file that holds the state of one process beside what transformers saves.
 
     Args:
-        checkpoint: folder of the checkpoint.
-        process_index: rank of the process.
+        checkpoint: Folder of the checkpoint.
+        process_index: Rank of the process.
     """
     return Path(checkpoint) / f"k15_state_{process_index}.pt"
 
@@ -29,7 +29,7 @@ def begin_checkpoint(checkpoint: str | Path) -> None:
     """Mark a checkpoint as one of ours that is being saved; call it before anything is written.
 
     Args:
-        checkpoint: folder of the checkpoint, which is made.
+        checkpoint: Folder of the checkpoint, which is made.
     """
     Path(checkpoint).mkdir(parents=True, exist_ok=True)
     (Path(checkpoint) / _UNFINISHED).touch()
@@ -40,7 +40,7 @@ def is_half(checkpoint: str | Path) -> bool:
     """Tell whether a checkpoint is one of ours whose saving never ended.
 
     Args:
-        checkpoint: folder of the checkpoint.
+        checkpoint: Folder of the checkpoint.
     """
     return (Path(checkpoint) / _UNFINISHED).exists()
 
@@ -49,8 +49,8 @@ def write_manifest(checkpoint: str | Path, layout: dict[str, Any]) -> None:
     """Mark a checkpoint as complete; call it when all processes have written their files.
 
     Args:
-        checkpoint: folder of the checkpoint.
-        layout: settings that must be the same when the training goes on, JSON values.
+        checkpoint: Folder of the checkpoint.
+        layout: Settings that must be the same when the training goes on, JSON values.
     """
     folder = Path(checkpoint)
     sizes = {
@@ -67,11 +67,11 @@ def check_checkpoint(checkpoint: str | Path, layout: dict[str, Any] | None = Non
     """Refuse a checkpoint from which the training could not go on exactly.
 
     Args:
-        checkpoint: folder of the checkpoint.
-        layout: settings of the training that wants to go on; compared with those of the checkpoint if given.
+        checkpoint: Folder of the checkpoint.
+        layout: Settings of the training that wants to go on; compared with those of the checkpoint if given.
 
     Raises:
-        ValueError: if the folder is missing, foreign, truncated, or of another layout.
+        ValueError: If the folder is missing, foreign, truncated, or of another layout.
     """
     folder = Path(checkpoint)
     if not folder.is_dir():
@@ -100,7 +100,7 @@ def checkpoints_in(folder: str | Path) -> dict[int, Path]:
     """Return the checkpoints in the folder of a run by their steps, the oldest first, half ones among them.
 
     Args:
-        folder: the trainer's `output_dir`; anything in it that is not named `checkpoint-NUMBER` is left alone.
+        folder: The trainer's `output_dir`; anything in it that is not named `checkpoint-NUMBER` is left alone.
     """
     found = {path: _NAME.fullmatch(path.name) for path in Path(folder).glob("checkpoint-*") if path.is_dir()}
     return dict(sorted((int(match[1]), path) for path, match in found.items() if match))
@@ -110,7 +110,7 @@ def latest_checkpoint(folder: str | Path) -> Path | None:
     """Return the newest complete checkpoint in the folder of a run, or None.
 
     Args:
-        folder: the trainer's `output_dir`.
+        folder: The trainer's `output_dir`.
     """
     for candidate in reversed(checkpoints_in(folder).values()):
         try:

@@ -23,12 +23,12 @@ def check_before(given: dict[str, Any], sampler: Any = None, final_reward: str |
     """Check the arguments of a trainer.
 
     Args:
-        given: arguments of `GRPOTrainer`, by name; those that are not known yet are left out.
-        sampler: draws the problems, or None.
-        final_reward: name of the reward function that tells right from wrong, or None for the first.
+        given: Arguments of `GRPOTrainer`, by name; those that are not known yet are left out.
+        sampler: Draws the problems, or None.
+        final_reward: Name of the reward function that tells right from wrong, or None for the first.
 
     Raises:
-        ValueError: naming the argument, what is wrong with it, and the cure.
+        ValueError: Naming the argument, what is wrong with it, and the cure.
     """
     args, train = given.get("args"), given.get("train_dataset")
     has_environment = given.get("environment_factory") is not None
@@ -54,12 +54,12 @@ def check_sampler(sampler: Any, data: Dataset | IterableDataset, args: Any) -> N
     """Refuse a sampler that does not draw from a data set.
 
     Args:
-        sampler: draws the problems, or None.
-        data: the problems.
-        args: a `GRPOConfig`, or None for its defaults.
+        sampler: Draws the problems, or None.
+        data: The problems.
+        args: A `GRPOConfig`, or None for its defaults.
 
     Raises:
-        ValueError: if the sampler is none, or is one for other problems.
+        ValueError: If the sampler is none, or is one for other problems.
     """
     if inspect.isclass(sampler):
         raise ValueError(
@@ -89,12 +89,12 @@ def check_reward_func(function: Any, columns: Sequence[str] | None, data_name: s
     """Refuse a reward function that cannot be called as TRL calls it.
 
     Args:
-        function: as in `GRPOTrainer`'s `reward_funcs`; names of models and models pass.
-        columns: of the data set; None if they are not known.
-        data_name: of the data set, for the message.
+        function: As in `GRPOTrainer`'s `reward_funcs`; names of models and models pass.
+        columns: Of the data set; None if they are not known.
+        data_name: Of the data set, for the message.
 
     Raises:
-        ValueError: if it is a class, or no function; if it takes no `**kwargs` and not all that TRL passes; or if it
+        ValueError: If it is a class, or no function; if it takes no `**kwargs` and not all that TRL passes; or if it
             needs what no column gives.
     """
     if inspect.isclass(function):
@@ -138,11 +138,11 @@ def check_final_reward(names: Sequence[str], final_reward: str | None) -> None:
     """Refuse a final reward that no function is called by, or several are.
 
     Args:
-        names: of the reward functions.
-        final_reward: name of the one that tells right from wrong, or None for the first.
+        names: Of the reward functions.
+        final_reward: Name of the one that tells right from wrong, or None for the first.
 
     Raises:
-        ValueError: if not exactly one has the name.
+        ValueError: If not exactly one has the name.
     """
     if final_reward is None:
         return
@@ -159,13 +159,13 @@ def check_added_reward(reward_funcs: Any, name: str, option: str, weight: float)
     """Refuse a reward function that is called as the reward that an option adds.
 
     Args:
-        reward_funcs: as `GRPOTrainer` takes them.
-        name: of the added reward.
-        option: of `MirrorDescentConfig`, which adds it.
-        weight: value of the option.
+        reward_funcs: As `GRPOTrainer` takes them.
+        name: Of the added reward.
+        option: Of `MirrorDescentConfig`, which adds it.
+        weight: Value of the option.
 
     Raises:
-        ValueError: if one has the name.
+        ValueError: If one has the name.
     """
     if weight > 0 and name in map(reward_name, _as_list(reward_funcs)):
         raise ValueError(
@@ -178,7 +178,7 @@ def reward_name(function: Any) -> str:
     """Return the name by which TRL calls a reward function.
 
     Args:
-        function: as in `reward_funcs`.
+        function: As in `reward_funcs`.
     """
     while isinstance(function, partial):
         function = function.func
@@ -192,7 +192,7 @@ def names_apart(names: Sequence[str]) -> list[str]:
     """Return names of which no two are equal: the second `style` is `style_2`.
 
     Args:
-        names: of reward functions, by which their columns are told apart.
+        names: Of reward functions, by which their columns are told apart.
     """
     apart: list[str] = []
     for name in names:
@@ -208,12 +208,12 @@ def check_chat_template(data: Any, name: str, processing_class: Any) -> None:
     """Refuse conversations for which there is no chat template.
 
     Args:
-        data: a data set.
-        name: of it, for the message.
-        processing_class: tokenizer or processor, or None if it is not known yet.
+        data: A data set.
+        name: Of it, for the message.
+        processing_class: Tokenizer or processor, or None if it is not known yet.
 
     Raises:
-        ValueError: if the first prompt is a list of messages and there is no template.
+        ValueError: If the first prompt is a list of messages and there is no template.
     """
     if processing_class is None or processing_class.chat_template is not None or not isinstance(data, Dataset):
         return
@@ -229,10 +229,10 @@ def check_loading(args: Any) -> None:
     """Refuse options of the loader that have no effect, because a sampler chooses the rows.
 
     Args:
-        args: a `GRPOConfig`.
+        args: A `GRPOConfig`.
 
     Raises:
-        ValueError: if one is set.
+        ValueError: If one is set.
     """
     if args.data_seed is not None:
         raise ValueError(
@@ -254,10 +254,10 @@ def check_output_dir(output_dir: str | None) -> None:
     """Refuse an output folder that cannot be written to.
 
     Args:
-        output_dir: the folder, which need not be there yet.
+        output_dir: The folder, which need not be there yet.
 
     Raises:
-        ValueError: if it is a file, or may not be written to.
+        ValueError: If it is a file, or may not be written to.
     """
     if output_dir is None:
         return
@@ -273,10 +273,10 @@ def check_model_name(model: Any) -> None:
     """Refuse a path that leads nowhere; it would be looked for on the Hub, again and again.
 
     Args:
-        model: as a trainer takes it: a name, a path, or a model.
+        model: As a trainer takes it: a name, a path, or a model.
 
     Raises:
-        ValueError: if it is a path and there is no such folder, or no text.
+        ValueError: If it is a path and there is no such folder, or no text.
     """
     if isinstance(model, Path):
         raise ValueError(f"model must be a text or a model, got the path {model}; give str(model).")
@@ -291,11 +291,11 @@ def check_processing_class(model: Any, processing_class: Any) -> None:
     """Refuse a missing tokenizer of a model without a name, by which it would be loaded.
 
     Args:
-        model: as a trainer takes it: a name, a path, or a model.
-        processing_class: tokenizer or processor, or None.
+        model: As a trainer takes it: a name, a path, or a model.
+        processing_class: Tokenizer or processor, or None.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: If there is none.
     """
     if processing_class is None and not isinstance(model, str) and not model.name_or_path:
         raise ValueError(

@@ -74,80 +74,80 @@ class MirrorDescentConfig(GRPOConfig):
     leave without effect is refused.
 
     Args:
-        tau (`float`, *optional*, defaults to `0.4`):
+        tau:
             Strength of the relative-entropy term. The paper gives no value; 0.4 is Kimina-Prover's, the only one that
             Moonshot published. It acts from the second update of an iteration on.
-        baseline (`str`, *optional*, defaults to `"mean"`):
+        baseline:
             Estimate of tau log Z: `"mean"` (the paper's choice) or `"log_mean_exp"`, tau log mean exp(r / tau).
-        baseline_leave_one_out (`bool`, *optional*, defaults to `False`):
+        baseline_leave_one_out:
             Leave the rollout itself out of its baseline. The paper keeps it in.
-        updates_per_iteration (`int`, *optional*, defaults to `4`):
+        updates_per_iteration:
             Optimizer steps on the rollouts of one iteration. Sets TRL's `steps_per_generation` to
             `updates_per_iteration * gradient_accumulation_steps / num_iterations`: with `num_iterations=1` every
             rollout is used once an iteration, in this many mini-batches. The paper gives no number; Kimi-Dev takes 5.
-        reset_optimizer (`bool`, *optional*, defaults to `True`):
+        reset_optimizer:
             Clear the optimizer's state at the start of each iteration, as the paper does, because each iteration is a
             new optimization problem.
-        lr_warmup_updates (`int`, *optional*, defaults to `0`):
+        lr_warmup_updates:
             Updates at the start of each iteration over which the learning rate rises linearly to the scheduler's: the
             first step of Adam after a reset is full-sized whatever the gradient. The paper has no such warm-up.
-        penalty_level (`str`, *optional*, defaults to `"sequence"`):
+        penalty_level:
             `"sequence"` squares the log-ratio of the whole response (the paper); `"token"` sums the squares of the
             tokens (ROLL, Tinker, Kimi K2.5).
-        length_normalization (`str`, *optional*, defaults to `"none"`):
+        length_normalization:
             `"none"` (the paper), `"length"` divides a response's loss by its tokens, `"max_length"` by
             `max_completion_length`.
-        log_ratio_interval (`list[float]`, *optional*):
+        log_ratio_interval:
             Kimi K2.5's [alpha, beta] in nats: tokens with a log-ratio outside give no policy gradient.
-        drop_negative_probability (`float`, *optional*, defaults to `0.0`):
+        drop_negative_probability:
             Kimina-Prover's omega: probability that a rollout with a negative advantage is dropped (0.5 there).
-        positives_only (`bool`, *optional*, defaults to `False`):
+        positives_only:
             Train by ReST, the paper's comparison (3.5): fit the best responses of each problem, nothing else.
-        importance_weight_cap (`float`, *optional*):
+        importance_weight_cap:
             Weigh the policy term of each token by min(pi_ref / pi_sampler, cap), with the log-probabilities of vLLM or
             of a `rollout_func`. `None` leaves it unweighted, as the paper.
-        length_penalty_weight (`float`, *optional*, defaults to `0.0`):
+        length_penalty_weight:
             Weight of the in-group length reward (2.3.3) beside the other rewards. The paper gives no value; 0 keeps
             the rewards as they are, since the length reward needs a final reward that tells right from wrong.
-        length_penalty_warmup_iterations (`int`, *optional*, defaults to `0`):
+        length_penalty_warmup_iterations:
             Iterations without the length reward, which then counts in full. The paper gives no number.
-        max_refills (`int`, *optional*, defaults to `0`):
+        max_refills:
             How often an iteration may replace its dead groups (all rewards equal: no policy gradient) by groups of
             newly drawn problems. The paper keeps dead groups.
-        rollout_budget_tokens (`int`, *optional*):
+        rollout_budget_tokens:
             Partial rollouts (2.6): tokens that a trajectory may get in one iteration. Unfinished ones are kept, and
             go on first in the next iteration. `None` generates every response to its end. The paper gives no number.
-        rollout_pause_share (`float`, *optional*):
+        rollout_pause_share:
             Kimi K3's rule: as soon as this share of an iteration's trajectories has ended, the others pause (each
             process looks at its own share of them). Goes with `rollout_budget_tokens` or stands alone.
-        rollout_pool_groups (`int`, *optional*):
+        rollout_pool_groups:
             Groups in flight when an iteration generates: start more than needed. `None` starts as many groups as an
             iteration trains on, less those that are ready already.
-        max_rollout_segments (`int`, *optional*):
+        max_rollout_segments:
             Iterations over which a trajectory may be spread; in its last one it runs to its end, whatever the budget.
             `None` sets no limit.
-        segments_in_loss (`str`, *optional*, defaults to `"all"`):
+        segments_in_loss:
             `"all"` trains on whole responses, with log-probabilities under the current iteration's policy throughout
             (the paper's identity holds for any response); `"current"` only on the tokens that this policy wrote.
-        repetition_max_period (`int`, *optional*):
+        repetition_max_period:
             Stop a response that ends in `repetition_min_count` copies of the same tokens, of at least
             `repetition_min_period` and at most this many (2.6). `None` never does. The paper gives no rule.
-        repetition_min_period (`int`, *optional*, defaults to `1`):
+        repetition_min_period:
             Shortest period of a repetition in tokens.
-        repetition_min_count (`int`, *optional*, defaults to `16`):
+        repetition_min_count:
             Copies in a row that make a repetition.
-        repetition_penalty_weight (`float`, *optional*, defaults to `0.0`):
+        repetition_penalty_weight:
             Weight of a reward of -1 for a response that was stopped for its repetitions.
-        server_patience_seconds (`float`, *optional*, defaults to `60.0`):
+        server_patience_seconds:
             How long a vLLM server (`vllm_mode="server"`) may leave the question for its health unanswered before it
             counts as lost. The training then saves a checkpoint, with all rollouts so far, and ends.
-        sampler_gap_bound (`float`, *optional*, defaults to `0.1`):
+        sampler_gap_bound:
             Warn when the log-probabilities of the sampler differ from the trainer's by more than this in the mean,
             nats.
-        first_update_rho_bound (`float`, *optional*, defaults to `0.1`):
+        first_update_rho_bound:
             Warn, once, when |rho| of a response in an iteration's first update is larger, nats. No weight has moved
             then, so rho is 0 but for rounding; see `docs/objective.md`.
-        fail_truncated (`bool`, *optional*):
+        fail_truncated:
             Let a response that was cut off, at `max_completion_length` or for its repetitions, have no final reward
             above 0. `None` does so with any of the rollout or repetition options, and leaves rewards as they are
             without.

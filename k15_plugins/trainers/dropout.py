@@ -9,7 +9,7 @@ def silence_dropout_attributes(model: torch.nn.Module) -> None:
     TRL's `disable_dropout` reaches only `nn.Dropout` modules.
 
     Args:
-        model: changed in place.
+        model: Changed in place.
     """
     for module in model.modules():
         for name, value in list(vars(module).items()):

@@ -17,10 +17,10 @@ def check_effects(args: Any) -> None:
     """Refuse an option that was set and that the other options leave without effect.
 
     Args:
-        args: a `MirrorDescentConfig` whose values are in range.
+        args: A `MirrorDescentConfig` whose values are in range.
 
     Raises:
-        ValueError: naming the option, its value, what takes its effect away, and the cure.
+        ValueError: Naming the option, its value, what takes its effect away, and the cure.
     """
     defaults = {each.name: each.default for each in fields(args)}
     for names, reason in _idle_options(args):

@@ -13,8 +13,8 @@ def fill_up(batch: dict[str, Any], rows: int) -> dict[str, Any]:
     rows, lets the loss stay the mean over these.
 
     Args:
-        batch: what TRL's `_generate_and_score_completions` returns, with `keep` (1 for rows in the loss).
-        rows: wanted number of rows, at least those of the batch.
+        batch: What TRL's `_generate_and_score_completions` returns, with `keep` (1 for rows in the loss).
+        rows: Wanted number of rows, at least those of the batch.
     """
     real = len(batch["completion_ids"])
     batch = split_pixel_values_by_grid(batch)
@@ -37,7 +37,7 @@ def mask_of_last_tokens(completion_mask_BT: torch.Tensor, tokens: list[int]) -> 
 
     Args:
         completion_mask_BT: 1 for the tokens of a response, padded on the right, shape (B, T).
-        tokens: how many of the last tokens of each response, B ints.
+        tokens: How many of the last tokens of each response, B ints.
     """
     ends_B1 = completion_mask_BT.sum(dim=1, keepdim=True)
     places_T = torch.arange(completion_mask_BT.size(1), device=ends_B1.device)

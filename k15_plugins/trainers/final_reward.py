@@ -13,8 +13,8 @@ class FinalRewardRange:
     It warns as soon as values other than 0 and 1 were seen and all values so far lie on one side of the threshold.
 
     Args:
-        name: of the reward function.
-        threshold: final rewards from here on count as right.
+        name: Of the reward function.
+        threshold: Final rewards from here on count as right.
     """
 
     def __init__(self, name: str, threshold: float):
@@ -29,7 +29,7 @@ class FinalRewardRange:
         """Take in the final rewards of an iteration.
 
         Args:
-            values_N: of the rollouts of all processes, shape (N,); NaN where there is no verdict.
+            values_N: Of the rollouts of all processes, shape (N,); NaN where there is no verdict.
         """
         known_N = values_N[~values_N.isnan()]
         if self._is_told or not len(known_N):

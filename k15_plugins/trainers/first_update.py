@@ -7,8 +7,8 @@ def warn_of_first_rho(largest: float, bound: float) -> None:
     """Warn of a log-ratio that is not 0 although no weight has moved yet.
 
     Args:
-        largest: largest |rho| of the first update of an iteration, nats.
-        bound: largest that goes without a warning, nats.
+        largest: Largest |rho| of the first update of an iteration, nats.
+        bound: Largest that goes without a warning, nats.
     """
     warnings.warn(
         f"rho of an iteration's first update should be 0 and is up to {largest:.3g} nats, more than "

@@ -12,7 +12,7 @@ class IterationWarmup(TrainerCallback):
     back after each step, so that it stays the scheduler's, in the logs as well.
 
     Args:
-        trainer: a `MirrorDescentTrainer`.
+        trainer: A `MirrorDescentTrainer`.
     """
 
     def __init__(self, trainer: Any):

@@ -23,16 +23,16 @@ class Long2ShortDPOConfig(DPOConfig):
     """`DPOConfig` that cuts no response. The paper gives no value for `beta`; TRL's stays.
 
     Args:
-        max_length (`int`, *optional*):
+        max_length:
             Longest pair member that is allowed, prompt included, tokens. TRL's default of 1,024 cuts longer ones at
             the end, and that the rejected response is long is all there is to learn. Here a longer one is refused.
-        held_out_steps (`int`, *optional*, defaults to `0`):
+        held_out_steps:
             Updates between two measurements on the held-out problems; `0` measures before and after training only.
-        held_out_max_new_tokens (`int`, *optional*, defaults to `1024`):
+        held_out_max_new_tokens:
             Longest response to a held-out problem, tokens.
-        held_out_batch_size (`int`, *optional*, defaults to `128`):
+        held_out_batch_size:
             Held-out problems that are sampled at once.
-        held_out_temperature (`float`, *optional*, defaults to `1.0`):
+        held_out_temperature:
             Of the sampling; 0 takes the most probable token.
     """
 
@@ -69,15 +69,15 @@ class Long2ShortDPOTrainer(DPOTrainer):
     held-out problems, `eval_k15/accuracy` and `eval_completions/mean_length`.
 
     Args:
-        model: as `DPOTrainer`. As it is given it is also the reference, unless `ref_model` is.
-        args: a `Long2ShortDPOConfig`.
-        train_dataset: pairs, as `Dataset.from_list(preference_pairs(...))`.
-        held_out: problems with `prompt` and the columns that `reward_func` needs.
+        model: As `DPOTrainer`. As it is given it is also the reference, unless `ref_model` is.
+        args: A `Long2ShortDPOConfig`.
+        train_dataset: Pairs, as `Dataset.from_list(preference_pairs(...))`.
+        held_out: Problems with `prompt` and the columns that `reward_func` needs.
         reward_func: TRL reward function that gives 1 for a right final answer; needed with `held_out`.
-        **kwargs: as `DPOTrainer`.
+        **kwargs: As `DPOTrainer`.
 
     Raises:
-        ValueError: if there is no pair, a pair is longer than `max_length`, or `held_out` comes without `reward_func`,
+        ValueError: If there is no pair, a pair is longer than `max_length`, or `held_out` comes without `reward_func`,
             with images, or with a model that is sharded; if the output folder or the path of the model cannot be used.
     """
 

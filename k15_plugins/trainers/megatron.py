@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from k15_plugins.megatron.families import check_model
-from k15_plugins.megatron.remote import RemoteEngine
+from k15_plugins.megatron.job.remote import RemoteEngine
+from k15_plugins.megatron.model.families import check_model
 from k15_plugins.megatron.rows import Rows, as_columns, rows_of
 from k15_plugins.megatron.settings import EngineSettings
 from k15_plugins.trainers.config import MirrorDescentConfig
@@ -28,15 +28,15 @@ class MegatronMirrorDescentTrainer(MirrorDescentTrainer):
     process holds the whole model and generates with it, which suits small models only.
 
     Args:
-        model: folder of a model as transformers saves it.
-        reward_funcs: as `GRPOTrainer`.
-        args: a `MirrorDescentConfig`. Its learning rate, weight decay, Adam's betas and epsilon, gradient clipping and
+        model: Folder of a model as transformers saves it.
+        reward_funcs: As `GRPOTrainer`.
+        args: A `MirrorDescentConfig`. Its learning rate, weight decay, Adam's betas and epsilon, gradient clipping and
             seed are the engine's too. `bf16` and `gradient_checkpointing` are not: see `EngineSettings`.
-        engine: settings of the engine; those that `args` has as well are taken from there.
-        **kwargs: as `MirrorDescentTrainer`.
+        engine: Settings of the engine; those that `args` has as well are taken from there.
+        **kwargs: As `MirrorDescentTrainer`.
 
     Raises:
-        ValueError: if the model cannot be held by the engine or in its layout, or an option of `args` is not for it.
+        ValueError: If the model cannot be held by the engine or in its layout, or an option of `args` is not for it.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class MegatronMirrorDescentTrainer(MirrorDescentTrainer):
         """Train as `MirrorDescentTrainer.train`; nothing of a training before this one is taken for its own.
 
         Args:
-            resume_from_checkpoint: as `MirrorDescentTrainer.train`.
-            **kwargs: the same.
+            resume_from_checkpoint: As `MirrorDescentTrainer.train`.
+            **kwargs: The same.
         """
         self._parts, self._pulled_at = [], None
         return super().train(resume_from_checkpoint, **kwargs)
@@ -197,8 +197,8 @@ def load_tensors(model: Any, tensors: Any) -> None:
     """Copy tensors that are named as in a checkpoint into a model of transformers.
 
     Args:
-        model: takes them; experts, which a checkpoint keeps apart, stand in one tensor in it.
-        tensors: names and tensors.
+        model: Takes them; experts, which a checkpoint keeps apart, stand in one tensor in it.
+        tensors: Names and tensors.
     """
     parameters = model.state_dict(keep_vars=True)
     for name, tensor in tensors:

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from k15_plugins.generation.engines import generate_whole
 from k15_plugins.generation.vllm_server import ServerLost
-from k15_plugins.length_penalty import length_penalty_is_on, length_reward
 from k15_plugins.objective import (
     baseline,
     keep_after_drop,
     rest_advantages,
 )
+from k15_plugins.objective.update_loss import UpdateLoss
 from k15_plugins.rollouts import Group, RolloutBudget, Trajectory, repeated_period
+from k15_plugins.shaping import length_penalty_is_on, length_reward
 from k15_plugins.trainers.checks import check_added_reward
 from k15_plugins.trainers.config import MirrorDescentConfig
 from k15_plugins.trainers.dropout import silence_dropout_attributes
@@ -30,7 +31,6 @@ from k15_plugins.trainers.refill import replace_groups
 from k15_plugins.trainers.sampled_grpo import SampledGRPOTrainer
 from k15_plugins.trainers.sampler_gap import sampler_gap, warn_of_sampler_gap
 from k15_plugins.trainers.stopped import TrainingStopped
-from k15_plugins.update_loss import UpdateLoss
 
 # Rewards that come after the gather, and the options that are their weights.
 _ADDED_REWARDS = {"length_reward": "length_penalty_weight", "repetition_penalty": "repetition_penalty_weight"}
@@ -57,13 +57,13 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
     towards the starting policy.
 
     Args:
-        model: as `GRPOTrainer`.
-        reward_funcs: as `GRPOTrainer`.
-        args: a `MirrorDescentConfig`. Defaults to `MirrorDescentConfig()`.
-        **kwargs: as `GRPOTrainer`, and `sampler`, `final_reward`, `final_reward_threshold` of `SampledGRPOTrainer`.
+        model: As `GRPOTrainer`.
+        reward_funcs: As `GRPOTrainer`.
+        args: A `MirrorDescentConfig`. Defaults to `MirrorDescentConfig()`.
+        **kwargs: As `GRPOTrainer`, and `sampler`, `final_reward`, `final_reward_threshold` of `SampledGRPOTrainer`.
 
     Raises:
-        ValueError: if `args` is another trainer's config, DeepSpeed is to have its optimizer reset, dead groups of a
+        ValueError: If `args` is another trainer's config, DeepSpeed is to have its optimizer reset, dead groups of a
             data set with images be refilled, or importance weights be taken from a sampler without log-probabilities.
     """
 
@@ -271,8 +271,8 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         """Train as `SampledGRPOTrainer.train`; the rollouts of a training before this one are not gone on with.
 
         Args:
-            resume_from_checkpoint: as `SampledGRPOTrainer.train`.
-            **kwargs: the same.
+            resume_from_checkpoint: As `SampledGRPOTrainer.train`.
+            **kwargs: The same.
         """
         self.rollouts = self._build_rollouts()
         return super().train(resume_from_checkpoint, **kwargs)

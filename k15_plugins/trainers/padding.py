@@ -24,14 +24,14 @@ def logps_of_rows_cut_to_their_tokens(
 
     Args:
         logps: `_get_per_token_logps_and_entropies` of a `GRPOTrainer` with its model.
-        input_ids_BT: prompts, padded on the left, then responses, padded on the right.
+        input_ids_BT: Prompts, padded on the left, then responses, padded on the right.
         attention_mask_BT: 1 for their tokens.
         logits_to_keep: C, columns of the responses.
-        batch_size: rows that are computed together; None takes all.
-        **options: what else TRL's function takes.
+        batch_size: Rows that are computed together; None takes all.
+        **options: What else TRL's function takes.
 
     Returns:
-        as TRL's function: log-probabilities and entropies, shape (B, C), 0 for padding, and the auxiliary loss.
+        As TRL's function: log-probabilities and entropies, shape (B, C), 0 for padding, and the auxiliary loss.
     """
     rows, columns = input_ids_BT.shape
     given = {name for name, value in options.items() if value is not None}

@@ -18,11 +18,11 @@ class PartialRollouts:
     all processes: each process generates its share of the trajectories, and all take in the segments of all.
 
     Args:
-        trainer: a `MirrorDescentTrainer`.
-        budget: how far a trajectory may go in one iteration.
-        pool_groups: groups that are to be in the buffer when an iteration generates; None starts as many groups as an
+        trainer: A `MirrorDescentTrainer`.
+        budget: How far a trajectory may go in one iteration.
+        pool_groups: Groups that are to be in the buffer when an iteration generates; None starts as many groups as an
             iteration trains on, less those that are ready already.
-        repetition: stops a response that repeats itself; None never does.
+        repetition: Stops a response that repeats itself; None never does.
     """
 
     def __init__(
@@ -42,8 +42,8 @@ class PartialRollouts:
         policy: an iteration always trains on something.
 
         Args:
-            number: at most so many groups; others that are ready wait for the next iteration.
-            refill: draw `number` more problems for the current iteration.
+            number: At most so many groups; others that are ready wait for the next iteration.
+            refill: Draw `number` more problems for the current iteration.
         """
         iteration = self.trainer.iteration
         if refill or self.started_in != iteration:
@@ -129,10 +129,10 @@ class PartialRollouts:
         """Go on from a saved state.
 
         Args:
-            state: what `state_dict` returned.
+            state: What `state_dict` returned.
 
         Raises:
-            ValueError: if it does not fit the trainer's settings.
+            ValueError: If it does not fit the trainer's settings.
         """
         self.buffer.load_state_dict(state["buffer"])
         self.started_in = state["started_in"]

@@ -15,11 +15,11 @@ def replace_groups(
     """Return the batch with its dead groups replaced by the live groups of a spare batch, as far as these go.
 
     Args:
-        batch: what TRL's `_generate_and_score_completions` returns for text: tensors of shape (B,) or (B, T).
-        spare: the same for other problems, with at least as many groups as `dead` has.
-        dead: groups of `batch` to be replaced, as positions.
+        batch: What TRL's `_generate_and_score_completions` returns for text: tensors of shape (B,) or (B, T).
+        spare: The same for other problems, with at least as many groups as `dead` has.
+        dead: Groups of `batch` to be replaced, as positions.
         num_generations: k, the rows of a group.
-        pad_token_id: fills up token ids.
+        pad_token_id: Fills up token ids.
     """
     live = (spare["advantages"].view(-1, num_generations) != 0).any(dim=1).nonzero().flatten().tolist()
     pairs = list(zip(dead, live, strict=False))

@@ -36,9 +36,9 @@ class RewardCalls:
         """Return reward functions whose results are checked; models stay as they are.
 
         Args:
-            reward_funcs: functions and models, as `GRPOTrainer.reward_funcs`.
-            names: of them.
-            problems: row of the data set that each row of the call is about; None if nobody knows.
+            reward_funcs: Functions and models, as `GRPOTrainer.reward_funcs`.
+            names: Of them.
+            problems: Row of the data set that each row of the call is about; None if nobody knows.
         """
         self._rows, self._problems = set(), problems
         return [
@@ -52,10 +52,10 @@ class RewardCalls:
         """Take in the rewards of a model, which TRL calls.
 
         Args:
-            rewards: of this process's rows.
-            name: of the model.
-            prompts: of the rows.
-            completions: the same.
+            rewards: Of this process's rows.
+            name: Of the model.
+            prompts: Of the rows.
+            completions: The same.
         """
         self._note(rewards, name, {"prompts": prompts, "completions": completions})
 

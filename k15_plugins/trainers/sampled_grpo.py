@@ -15,6 +15,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from k15_plugins.generation.engines import prepare_vllm
 from k15_plugins.generation.vllm_server import check_context
+from k15_plugins.models.unknown_tokens import warn_of_unreadable_prompts
 from k15_plugins.sampling import ProblemSampler, UniformSampler
 from k15_plugins.trainers.checkpoint import (
     begin_checkpoint,
@@ -33,7 +34,6 @@ from k15_plugins.trainers.checks import (
 from k15_plugins.trainers.final_reward import FinalRewardRange
 from k15_plugins.trainers.reward_calls import RewardCalls
 from k15_plugins.trainers.stopped import TrainingStopped
-from k15_plugins.trainers.unknown_tokens import warn_of_unreadable_prompts
 from k15_plugins.trainers.update_guard import UpdateGuard
 
 
@@ -67,16 +67,16 @@ class SampledGRPOTrainer(GRPOTrainer):
     row end the training, with a checkpoint (DeepSpeed and fp16, which skip such updates themselves, aside).
 
     Args:
-        *args: as `GRPOTrainer`.
-        sampler: draws the problems, as indices into `train_dataset`. Defaults to a `UniformSampler` with `args.seed`;
+        *args: As `GRPOTrainer`.
+        sampler: Draws the problems, as indices into `train_dataset`. Defaults to a `UniformSampler` with `args.seed`;
             an `IterableDataset` keeps TRL's order.
-        final_reward: name of the reward function that tells whether the final answer is right. Defaults to the first.
-        final_reward_threshold: final rewards from here on count as right. A warning says so once if it has told none
+        final_reward: Name of the reward function that tells whether the final answer is right. Defaults to the first.
+        final_reward_threshold: Final rewards from here on count as right. A warning says so once if it has told none
             apart and they are not 0 and 1.
-        **kwargs: as `GRPOTrainer`. Of several reward functions with one name, the second is logged as `name_2`.
+        **kwargs: As `GRPOTrainer`. Of several reward functions with one name, the second is logged as `name_2`.
 
     Raises:
-        ValueError: if the data set has no problems that can be trained on, a reward function cannot be called as TRL
+        ValueError: If the data set has no problems that can be trained on, a reward function cannot be called as TRL
             calls it, the sampler does not fit the data set, `final_reward` names no reward function, or the model has
             no name where it is loaded again by its name.
     """
@@ -248,9 +248,9 @@ class SampledGRPOTrainer(GRPOTrainer):
         """Train as `GRPOTrainer.training_step`, and note the loss, which must be finite for the update to be made.
 
         Args:
-            model: as `GRPOTrainer.training_step`.
-            inputs: the same.
-            num_items_in_batch: the same.
+            model: As `GRPOTrainer.training_step`.
+            inputs: The same.
+            num_items_in_batch: The same.
         """
         loss = super().training_step(model, inputs, num_items_in_batch)
         self._guard.see_loss(loss)
@@ -361,12 +361,12 @@ class SampledGRPOTrainer(GRPOTrainer):
         From the checkpoint of a complete training, everything is loaded and nothing is trained or logged.
 
         Args:
-            resume_from_checkpoint: folder of a checkpoint, or True for the newest complete one in `args.output_dir`.
-            **kwargs: as `transformers.Trainer.train`.
+            resume_from_checkpoint: Folder of a checkpoint, or True for the newest complete one in `args.output_dir`.
+            **kwargs: As `transformers.Trainer.train`.
 
         Raises:
-            ValueError: if the checkpoint is missing, foreign, truncated, or was made with another layout.
-            TrainingStopped: after three updates in a row that were not finite.
+            ValueError: If the checkpoint is missing, foreign, truncated, or was made with another layout.
+            TrainingStopped: After three updates in a row that were not finite.
         """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = latest_checkpoint(self.args.output_dir)

@@ -10,7 +10,7 @@ def sampler_gap(output: dict[str, Any], mask_BT: Tensor) -> tuple[Tensor, Tensor
     """Return the gap between the log-probabilities of the trainer and those of the sampler, and where it is known.
 
     Args:
-        output: a batch with TRL's `old_per_token_logps` and `sampling_per_token_logps`, shape (B, T), nats.
+        output: A batch with TRL's `old_per_token_logps` and `sampling_per_token_logps`, shape (B, T), nats.
         mask_BT: 1 for the tokens in the loss, shape (B, T).
     """
     gap_BT = (output["old_per_token_logps"] - output["sampling_per_token_logps"]).abs()
@@ -21,8 +21,8 @@ def warn_of_sampler_gap(mean: float, bound: float) -> None:
     """Warn of an engine that does not sample from the trained policy.
 
     Args:
-        mean: mean gap, nats.
-        bound: largest that goes without a warning, nats.
+        mean: Mean gap, nats.
+        bound: Largest that goes without a warning, nats.
     """
     if mean > bound:
         warnings.warn(

@@ -17,8 +17,8 @@ class ShowRewards(TrainerCallback):
         """Print the line; the trainer calls this on the main process.
 
         Args:
-            trainer (`SampledGRPOTrainer`): The trainer.
-            rollouts (`list[dict]`): Its rollouts, see `SampledGRPOTrainer`.
+            trainer: The trainer.
+            rollouts: Its rollouts, see `SampledGRPOTrainer`.
         """
         micro_steps = trainer.state.max_steps * trainer.args.gradient_accumulation_steps
         total = -(-micro_steps // trainer.micro_steps_per_iteration)

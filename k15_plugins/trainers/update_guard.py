@@ -16,8 +16,8 @@ class UpdateGuard:
     """Follows the losses and gradient norms of updates, the same on all ranks.
 
     Attributes:
-        in_a_row: updates skipped one after the other, up to now; part of a checkpoint.
-        last_words: why the training has to end, once it has.
+        in_a_row: Updates skipped one after the other, up to now; part of a checkpoint.
+        last_words: Why the training has to end, once it has.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class UpdateGuard:
         """Take in the loss of a micro-batch.
 
         Args:
-            loss: a scalar.
+            loss: A scalar.
         """
         loss = loss.detach()
         self._loss = loss if self._loss is None else self._loss + loss
@@ -38,8 +38,8 @@ class UpdateGuard:
         """Tell whether the update may be made; all ranks call this and get one answer.
 
         Args:
-            grad_norm: norm of the gradients of the update, a number or a scalar tensor, the same on all ranks.
-            step: updates before this one.
+            grad_norm: Norm of the gradients of the update, a number or a scalar tensor, the same on all ranks.
+            step: Updates before this one.
         """
         assert self._loss is not None
         losses = gather(self._loss.float().reshape(1))

@@ -65,11 +65,11 @@ def check_values(args: Any, names: Collection[str]) -> None:
     """Refuse texts and the like for numbers and flags, numbers that are not finite, and numbers out of range.
 
     Args:
-        args: a config of TRL's or of this package, which may still be in its making.
-        names: of the arguments to be checked.
+        args: A config of TRL's or of this package, which may still be in its making.
+        names: Of the arguments to be checked.
 
     Raises:
-        ValueError: naming the argument, its value, and what it may be.
+        ValueError: Naming the argument, its value, and what it may be.
     """
     kinds = _kinds(type(args))
     defaults = {each.name: each.default for each in fields(args)}

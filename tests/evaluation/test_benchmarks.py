@@ -11,7 +11,7 @@ import tiny
 
 from k15_plugins import ExactMatchReward, MathReward
 from k15_plugins.evaluation.benchmarks import BENCHMARKS, load_benchmark, read_lm_eval
-from k15_plugins.evaluation.figures import summarize
+from k15_plugins.evaluation.statistics import summarize
 
 LOG = Path(__file__).parent / "data" / "lm_eval_samples.jsonl"
 ROWS = {

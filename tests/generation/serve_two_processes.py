@@ -10,7 +10,8 @@ from trl.generation.vllm_generation import VLLMGeneration
 
 from k15_plugins.generation.segments import SegmentRequest
 from k15_plugins.generation.vllm_server import generate_with_vllm_server
-from k15_plugins.runs.devices import leave_processes, set_up_devices
+from k15_plugins.processes import leave_processes
+from k15_plugins.runs.devices import set_up_devices
 
 ALLOWANCES = {0: [2, 5, 2], 1: [2, 6]}
 

@@ -11,7 +11,7 @@ from job import updated
 from safetensors.torch import load_file, save_file
 from torch import Tensor, distributed
 
-from k15_plugins.megatron.without_cuda import run_without_cuda
+from k15_plugins.megatron.job.without_cuda import run_without_cuda
 
 
 def exported(engine: Any) -> dict[str, Tensor]:

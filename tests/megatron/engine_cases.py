@@ -14,7 +14,7 @@ from torch import Tensor
 from k15_plugins.megatron.layout import MegatronLayout
 from k15_plugins.megatron.rows import Rows
 from k15_plugins.megatron.settings import EngineSettings
-from k15_plugins.update_loss import UpdateLoss
+from k15_plugins.objective.update_loss import UpdateLoss
 
 TEMPERATURE = 0.9
 MAX_NORM = 0.5
@@ -64,9 +64,9 @@ def model_config(family: str, tied: bool = False, **changes: Any) -> Any:
     """Return the config of a model of four small layers.
 
     Args:
-        family: of `CONFIGS`.
-        tied: whether the output layer has the weights of the embedding.
-        **changes: of the config.
+        family: Of `CONFIGS`.
+        tied: Whether the output layer has the weights of the embedding.
+        **changes: Of the config.
     """
     settings = {
         "vocab_size": VOCABULARY,
@@ -99,10 +99,10 @@ def save_model(folder: str | Path, family: str, tied: bool, **changes: Any) -> N
     """Save a random model in which no norm is 1 and no bias is 0.
 
     Args:
-        folder: is made.
-        family: of `CONFIGS`.
-        tied: whether the output layer has the weights of the embedding.
-        **changes: of the config.
+        folder: Is made.
+        family: Of `CONFIGS`.
+        tied: Whether the output layer has the weights of the embedding.
+        **changes: Of the config.
     """
     model = transformers.AutoModelForCausalLM.from_config(model_config(family, tied, **changes)).float()
     generator = torch.Generator().manual_seed(1)
@@ -116,8 +116,8 @@ def engine_settings(layout: dict[str, Any], **others: Any) -> EngineSettings:
     """Return settings under which the rows make several micro-batches.
 
     Args:
-        layout: arguments of `MegatronLayout`.
-        **others: arguments of `EngineSettings`.
+        layout: Arguments of `MegatronLayout`.
+        **others: Arguments of `EngineSettings`.
     """
     return EngineSettings(
         MegatronLayout(**layout),
@@ -155,7 +155,7 @@ class Reference:
     """A model of transformers and PyTorch's AdamW, which see one row at a time.
 
     Args:
-        folder: of the model.
+        folder: Of the model.
     """
 
     def __init__(self, folder: str | Path):
@@ -206,11 +206,11 @@ def largest_difference(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> fl
     """Return the largest difference of tensors that have the same names and shapes.
 
     Args:
-        ours: names and tensors.
-        theirs: the same.
+        ours: Names and tensors.
+        theirs: The same.
 
     Raises:
-        ValueError: if a name or a shape differs.
+        ValueError: If a name or a shape differs.
     """
     if shapes(ours) != shapes(theirs):
         differing = shapes(ours).items() ^ shapes(theirs).items()

@@ -20,8 +20,8 @@ from engine_cases import (
 )
 from torch import Tensor, distributed
 
+from k15_plugins.megatron.job.without_cuda import run_without_cuda
 from k15_plugins.megatron.rows import Rows, as_columns
-from k15_plugins.megatron.without_cuda import run_without_cuda
 
 UPDATES = 3
 

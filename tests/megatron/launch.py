@@ -14,12 +14,12 @@ def run_job(processes: int, script: str, *arguments: Any, timeout_seconds: float
 
     Args:
         processes: ranks.
-        script: name of the file, or a path of another one.
-        *arguments: of the script.
-        timeout_seconds: after which the job is ended.
+        script: Name of the file, or a path of another one.
+        *arguments: Of the script.
+        timeout_seconds: After which the job is ended.
 
     Raises:
-        RuntimeError: if it fails or takes longer.
+        RuntimeError: If it fails or takes longer.
     """
     job = subprocess.Popen(
         [

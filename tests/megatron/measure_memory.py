@@ -12,15 +12,15 @@ from pathlib import Path
 
 import torch
 
-from k15_plugins.megatron.without_cuda import run_without_cuda
+from k15_plugins.megatron.job.without_cuda import run_without_cuda
 
 run_without_cuda()
 
-from k15_plugins.megatron.checkpoint import parts_of  # noqa: E402
 from k15_plugins.megatron.engine import MegatronEngine  # noqa: E402
 from k15_plugins.megatron.layout import MegatronLayout  # noqa: E402
 from k15_plugins.megatron.rows import Rows  # noqa: E402
 from k15_plugins.megatron.settings import EngineSettings  # noqa: E402
+from k15_plugins.megatron.weights.checkpoint import parts_of  # noqa: E402
 
 PROMPT = 2
 

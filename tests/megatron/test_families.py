@@ -7,7 +7,7 @@ import pytest
 from engine_cases import VOCABULARY, model_config
 from transformers import GPT2Config
 
-from k15_plugins.megatron.families import FAMILIES, check_bridged, check_family, head_size
+from k15_plugins.megatron.model.families import FAMILIES, check_bridged, check_family, head_size
 
 LINEAR = {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}
 

@@ -4,7 +4,7 @@ import torch
 from huggingface_hub import constants
 from small_models import save
 
-from k15_plugins.megatron.weights import _Checkpoint, _files_of
+from k15_plugins.megatron.weights.exchange import _Checkpoint, _files_of
 
 
 def test_weights_are_found_by_name_and_by_folder(tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ from engine_cases import largest_difference, model_config
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from k15_plugins.megatron.model_files import write_tensors
+from k15_plugins.megatron.weights.model_files import write_tensors
 
 
 @pytest.mark.parametrize("tied", [True, False])

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k15_plugins.megatron.names import part_of_rank, rule_of, whole_tensors
+from k15_plugins.megatron.weights.names import part_of_rank, rule_of, whole_tensors
 
 SIZES = st.integers(1, 4)
 

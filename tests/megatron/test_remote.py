@@ -6,7 +6,7 @@ from multiprocessing import Pipe
 
 import pytest
 
-from k15_plugins.megatron.remote import RemoteEngine
+from k15_plugins.megatron.job.remote import RemoteEngine
 
 WEIGHTS = ["a", "b", "c"]
 

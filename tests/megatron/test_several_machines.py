@@ -9,8 +9,8 @@ import pytest
 import torch
 from small_models import save
 
+from k15_plugins.megatron.job.remote import RemoteEngine
 from k15_plugins.megatron.layout import MegatronLayout
-from k15_plugins.megatron.remote import RemoteEngine
 from k15_plugins.megatron.rows import Rows
 from k15_plugins.megatron.settings import EngineSettings
 from k15_plugins.runs.megatron import MegatronBackend
@@ -27,7 +27,7 @@ def other_machine(port: int) -> subprocess.Popen:
     return subprocess.Popen(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--node_rank=1", "--nproc_per_node=1"),
-            *("--master_addr=127.0.0.1", f"--master_port={port}", "-m", "k15_plugins.megatron.worker"),
+            *("--master_addr=127.0.0.1", f"--master_port={port}", "-m", "k15_plugins.megatron.job.worker"),
         ],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )

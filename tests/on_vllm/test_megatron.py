@@ -9,7 +9,7 @@ from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from k15_plugins.megatron.layout import MegatronLayout
 from k15_plugins.megatron.settings import EngineSettings
-from k15_plugins.runs.tiny_reasoner import tiny_tokenizer
+from k15_plugins.models.tiny import tiny_tokenizer
 
 
 def save_mixture(folder):

@@ -15,7 +15,7 @@ import torch
 from transformers import TrainerCallback
 
 from k15_plugins import PrioritizedSampler
-from k15_plugins.generation import vllm_cpu_server
+from k15_plugins.generation.cpu import serve as vllm_cpu_server
 
 
 def free_port():

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
+from k15_plugins.files.jsonl import read_lines
 from k15_plugins.report.curves import draw_run, draw_sweep
-from k15_plugins.report.history import curve, last_figures, read_lines, success_map
+from k15_plugins.report.history import curve, last_figures, success_map
 from k15_plugins.report.page import pick_rollouts, write_report
 from k15_plugins.report.recorder import RunRecorder
 

@@ -13,12 +13,13 @@ from k15_plugins.report.answers import answers_over_time
 from k15_plugins.report.card import write_cards
 from k15_plugins.report.describe import what_was_done
 from k15_plugins.report.page import _speed, _summary, write_report
+from k15_plugins.runs.conf import CONF
 
 NOWHERE = Path("outputs/nowhere/day/time")
 
 
 def compose(*overrides: str) -> dict:
-    with hydra.initialize_config_module("k15_plugins.conf", version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         return OmegaConf.to_container(hydra.compose("run", overrides=list(overrides)), resolve=True)
 
 

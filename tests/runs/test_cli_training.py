@@ -15,8 +15,8 @@ import psutil
 import pytest
 import yaml
 
-from k15_plugins.report.history import read_lines
-from k15_plugins.runs.stages import checkpoint_to_resume
+from k15_plugins.files.jsonl import read_lines
+from k15_plugins.stages.reinforce import checkpoint_to_resume
 from k15_plugins.trainers.checkpoint import MANIFEST, begin_checkpoint
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +89,7 @@ import sys
 
 from k15_plugins import MirrorDescentConfig, MirrorDescentTrainer, PrioritizedSampler, ReasoningGymReward
 from k15_plugins.report.recorder import RunRecorder
-from k15_plugins.runs.models import untrained
+from k15_plugins.models.load import untrained
 from k15_plugins.tasks.reasoning_gym import Task, reasoning_gym_problems
 
 levels = [{"min_terms": terms, "max_terms": terms} for terms in (3, 4, 5, 6)]

@@ -11,8 +11,8 @@ from omegaconf import OmegaConf
 import k15_plugins.runs.cli  # noqa: F401 - registers the resolver
 from k15_plugins import MirrorDescentConfig
 from k15_plugins.runs import keys, rewards, values
+from k15_plugins.runs.conf import CONF
 
-CONF = Path(keys.__file__).parents[1] / "conf"
 RECIPES = sorted(path.stem for path in (CONF / "recipe").glob("*.yaml"))
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONF.glob("*/*.yaml") if path.parent.name != "recipe")
 
@@ -39,7 +39,7 @@ BESIDE = {"trainer=grpo": "grpo", "trainer=no_training": "long2short_rejection"}
 
 
 def compose(*overrides: str) -> dict:
-    with hydra.initialize_config_module("k15_plugins.conf", version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         composed = hydra.compose("run", overrides=list(overrides))
     config = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     assert isinstance(config, dict)

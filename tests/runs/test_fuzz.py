@@ -9,11 +9,12 @@ from omegaconf.errors import OmegaConfBaseException
 from test_conf import compose
 from transformers import PreTrainedModel
 
+from k15_plugins.models.load import TINY
 from k15_plugins.runs.before import check_before_stage
 from k15_plugins.runs.cli import prepare, sentence
 from k15_plugins.runs.model_names import check_models
-from k15_plugins.runs.models import TINY
-from k15_plugins.runs.stages import build_parts, build_problems
+from k15_plugins.stages.problems import build_problems
+from k15_plugins.stages.reinforce import build_parts
 
 SMALL = ["task.train_size=40", "task.held_out_size=8"]
 RECIPES = {

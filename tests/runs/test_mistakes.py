@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from test_conf import compose
 from test_fuzz import refusal
 
-from k15_plugins.runs import models
+from k15_plugins.models import load as models
 from k15_plugins.runs.cli import prepare
 from k15_plugins.runs.model_names import check_models
 
@@ -128,7 +128,7 @@ BEFORE_A_MODEL = [
     ("task.mixture=[{name: chain_sam}]", r"reasoning-gym has no task 'chain_sam' \(did you mean 'chain_sum'\?\)"),
     ("task.template=x", "template='x' has no field"),
     ("task.held_out_size=0", "eval_strategy=steps needs held-out problems, and the task has none; hold some out"),
-    ("reward=exact_match task=jsonl task.path=nowhere.jsonl", "There is no file nowhere.jsonl; correct the path"),
+    ("reward=exact_match task=jsonl task.path=nowhere.jsonl", "nowhere.jsonl does not exist; correct the path"),
     ("reward=exact_match task=jsonl task.path={tmp}/empty.jsonl", r"empty\.jsonl has no problems; give a file"),
     (
         "reward=exact_match task=jsonl task.path={tmp}/noprompt.jsonl",

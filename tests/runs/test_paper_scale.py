@@ -1,7 +1,6 @@
 """The recipes for 8 and 64 GPUs: their layouts fit their models and a GPU's memory, their lengths each other."""
 
 import re
-from pathlib import Path
 
 import hydra
 import pytest
@@ -10,11 +9,12 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 import k15_plugins.runs.cli as cli
-from k15_plugins.megatron.families import check_family
 from k15_plugins.megatron.layout import MegatronLayout
-from k15_plugins.megatron.memory import needs, weights_of_stage
+from k15_plugins.megatron.model.families import check_family
+from k15_plugins.planning.megatron_memory import needs, weights_of_stage
+from k15_plugins.runs.conf import CONF
 
-RECIPES = Path(cli.__file__).parents[1] / "conf" / "recipe"
+RECIPES = CONF / "recipe"
 GIVEN = ["task.path=problems.jsonl", "backend.address=first:29500", "trainer.args.vllm_server_host=server"]
 # The sizes of their public configs.
 MODELS = {
@@ -54,7 +54,7 @@ SIZES = {
 
 
 def prepare(recipe: str, *overrides: str) -> tuple:
-    with hydra.initialize_config_module("k15_plugins.conf", version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         composed = hydra.compose("run", overrides=[f"+recipe={recipe}", *GIVEN, *overrides])
     return cli.prepare(composed)
 
@@ -129,7 +129,7 @@ def test_updates_hold_whole_groups(recipe):
 def test_slurm_takes_the_launcher_of_one_machine(tmp_path, monkeypatch):
     submitit = pytest.importorskip("submitit")
     overrides = ["+recipe=kimi_rl_7b_8gpu", *GIVEN, "hydra/launcher=slurm_8gpu", "hydra.launcher.partition=gpus"]
-    with hydra.initialize_config_module("k15_plugins.conf", version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         composed = hydra.compose("run", overrides=overrides, return_hydra_config=True)
     HydraConfig.instance().set_config(composed)
     launcher = OmegaConf.to_container(composed.hydra.launcher, resolve=False)
@@ -158,7 +158,7 @@ def test_slurm_takes_the_launcher_of_one_machine(tmp_path, monkeypatch):
 def test_megatron_takes_the_settings(recipe):
     torch = pytest.importorskip("torch")
     pytest.importorskip("megatron.core.transformer")
-    from k15_plugins.megatron.model import transformer_config
+    from k15_plugins.megatron.model.build import transformer_config
 
     _, _, engine, model = recipe
     told = transformer_config(model, engine.layout, torch.bfloat16, **engine.transformer)

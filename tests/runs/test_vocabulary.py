@@ -8,10 +8,11 @@ import pytest
 from datasets import Dataset
 from omegaconf import OmegaConf
 
-from k15_plugins.runs.models import TINY, smollm2, tokenizer_of
-from k15_plugins.runs.stages import build_trainer
-from k15_plugins.runs.tiny_reasoner import tiny_tokenizer
-from k15_plugins.trainers.unknown_tokens import unreadable_prompts
+from k15_plugins.models.load import TINY, smollm2, tokenizer_of
+from k15_plugins.models.tiny import tiny_tokenizer
+from k15_plugins.models.unknown_tokens import unreadable_prompts
+from k15_plugins.runs.conf import CONF
+from k15_plugins.stages.reinforce import build_trainer
 
 COUNTDOWN = [
     "task.mixture=[{name: countdown}]",
@@ -22,7 +23,7 @@ COUNTDOWN = [
 
 
 def built(folder, *overrides):
-    with hydra.initialize_config_module("k15_plugins.conf", version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         composed = hydra.compose("run", overrides=["+recipe=kimi_rl", *overrides])
     return build_trainer(OmegaConf.to_container(composed, resolve=True), folder)
 

@@ -98,8 +98,8 @@ GOOD = {"prompt": "1 + 1", "answer": "2"}
 @pytest.mark.parametrize(
     ("rows", "options", "message"),
     [
-        ([GOOD, "{"], {}, "a.jsonl, line 2 is no JSON: "),
-        ([GOOD, "", "[1]"], {}, r"a.jsonl, line 3 is no JSON object but '\[1\]'"),
+        ([GOOD, "{"], {}, "a.jsonl, line 2 must be a JSON object, got "),
+        ([GOOD, "", "[1]"], {}, r"a.jsonl, line 3 must be a JSON object, got '\[1\]'"),
         ([GOOD, {"prompt": "x"}], {}, r"line 2 has no column 'answer'; it has prompt \(set answer_column\)"),
         ([{"promt": "x", "answer": "2"}], {}, r"line 1 has no column 'prompt' \(did you mean 'promt'\?\)"),
         ([GOOD, {"prompt": " ", "answer": "2"}], {}, "line 2: 'prompt' must be text, and not empty, but is ' '"),
@@ -116,7 +116,7 @@ GOOD = {"prompt": "1 + 1", "answer": "2"}
         ([""], {}, "has no problems"),
         ([GOOD], {"held_out": 0.5}, "held_out=0.5 leaves"),
         ([GOOD], {"held_out": 1.5}, "held_out=1.5 must be a share between 0 and 1"),
-        ([GOOD], {"held_out": "no.jsonl"}, "There is no file no.jsonl"),
+        ([GOOD], {"held_out": "no.jsonl"}, "no.jsonl does not exist"),
         ([GOOD], {"template": "{question}"}, r"unknown field \{question\}.* it may use \{prompt\}"),
     ],
 )

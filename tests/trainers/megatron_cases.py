@@ -60,7 +60,7 @@ class DeadlyLoss:
     """A loss that kills rank 1 where it is computed, while rank 0 waits for it.
 
     Args:
-        loss: the other ranks'.
+        loss: The other ranks'.
     """
 
     def __init__(self, loss):
@@ -76,7 +76,7 @@ class BrokenLoss:
     """A loss that is not finite on the last rank alone.
 
     Args:
-        loss: the other ranks'.
+        loss: The other ranks'.
     """
 
     def __init__(self, loss):

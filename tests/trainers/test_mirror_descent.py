@@ -7,8 +7,8 @@ from transformers import TrainerCallback
 from trl import GRPOConfig
 
 from k15_plugins import MirrorDescentConfig
-from k15_plugins.length_penalty import length_reward
 from k15_plugins.objective import baseline
+from k15_plugins.shaping import length_reward
 
 
 class Spy(TrainerCallback):

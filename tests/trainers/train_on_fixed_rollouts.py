@@ -12,7 +12,8 @@ import tiny
 from transformers import TrainerCallback
 
 from k15_plugins import PrioritizedSampler
-from k15_plugins.runs.devices import leave_processes, set_up_devices
+from k15_plugins.processes import leave_processes
+from k15_plugins.runs.devices import set_up_devices
 
 
 def fixed_rollouts(prompts, trainer):

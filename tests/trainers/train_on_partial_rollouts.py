@@ -12,7 +12,8 @@ from train_on_fixed_rollouts import Listener
 
 from k15_plugins import PrioritizedSampler
 from k15_plugins.generation.segments import Segment
-from k15_plugins.runs.devices import leave_processes, set_up_devices
+from k15_plugins.processes import leave_processes
+from k15_plugins.runs.devices import set_up_devices
 from k15_plugins.trainers import partial_rollouts
 
 

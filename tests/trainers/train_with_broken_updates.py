@@ -7,7 +7,8 @@ import tiny
 import torch
 from transformers import TrainerCallback
 
-from k15_plugins.runs.devices import leave_processes, set_up_devices
+from k15_plugins.processes import leave_processes
+from k15_plugins.runs.devices import set_up_devices
 from k15_plugins.trainers.stopped import TrainingStopped
 
 NO_GRADIENT = {1, 5, 6, 7}  # updates

@@ -1,0 +1,81 @@
+"""JSONL: one JSON object a line, of runs, which may be killed while they write, and of users, who may mistype."""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+Line = dict[str, Any]
+
+
+def read_lines(path: Path) -> list[Line]:
+    """Read a file of a run; a last line that a kill has cut off is left out.
+
+    Args:
+        path: The file; a missing one counts as empty.
+    """
+    if not path.exists():
+        return []
+    # Not splitlines(): a text may hold other signs that it takes for line ends.
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file if line.endswith("\n")]
+
+
+def read_rows(path: Path) -> Iterator[tuple[str, Line]]:
+    """Read a file of a user; empty lines are passed over.
+
+    Args:
+        path: The file.
+
+    Yields:
+        Where each row stands, in words, and the row.
+
+    Raises:
+        ValueError: If the file does not exist, or a line is not a JSON object.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist; correct the path.")
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
+            place = f"{path}, line {number}"
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise ValueError(f"{place} must be a JSON object, got {line.strip()!r:.100} ({error}).") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"{place} must be a JSON object, got {line.strip()!r:.100}.")
+            yield place, row
+
+
+def append_lines(path: Path, lines: Iterable[Line]) -> None:
+    """Add lines to a file; NaN and infinity, which JSON does not know, become null.
+
+    Args:
+        path: The file, which is made if it is missing.
+        lines: The lines.
+    """
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(_plain(line), ensure_ascii=False) + "\n" for line in lines)
+
+
+def drop_half_line(path: Path) -> None:
+    """Cut off the last line of a file if a kill left it without its end.
+
+    Args:
+        path: The file.
+    """
+    content = path.read_bytes()
+    if not content.endswith(b"\n"):
+        os.truncate(path, content.rfind(b"\n") + 1)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [_plain(child) for child in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
