@@ -38,8 +38,8 @@ MUTANTS = [
     Mutant(
         "drops draw the same numbers in each iteration",
         "trainers/mirror_descent.py",
-        "(args.seed << 32) + (self.iteration << 8) + self._refill",
-        "(args.seed << 32) + self._refill",
+        "(args.seed << 32) + (now.number << 8) + now.refill",
+        "(args.seed << 32) + now.refill",
         "tests/trainers/test_mirror_descent.py",
     ),
     Mutant(
@@ -94,8 +94,8 @@ MUTANTS = [
     Mutant(
         "a response that ended by itself counts as a repetition",
         "trainers/mirror_descent.py",
-        "rule is not None and ids[-1] not in ends and repeated_period",
-        "rule is not None and repeated_period",
+        "ids[-1] not in ends and repeated_period",
+        "repeated_period",
         "tests/trainers/test_partial_rollouts.py tests/trainers/test_mirror_descent.py",
     ),
     Mutant(
@@ -143,10 +143,10 @@ MUTANTS = [
     Mutant(
         "the advantage is computed without the length reward",
         "trainers/mirror_descent.py",
-        "        rewards_NF = self._scored.rewards_NF\n",
-        "        rewards_NF = self._scored.rewards_NF.clone()\n"
+        "        rewards_NF = now.verdicts.rewards_NF\n",
+        "        rewards_NF = now.verdicts.rewards_NF.clone()\n"
         "        if self.args.length_penalty_weight > 0:\n"
-        '            rewards_NF[:, self._column("length_reward")] = 0.0\n',
+        '            rewards_NF[:, self.reward_func_names.index("length_reward")] = 0.0\n',
         "tests/trainers/test_mirror_descent.py",
     ),
     Mutant(

@@ -100,3 +100,19 @@ def keep_after_drop(advantages_N: Tensor, drop_probability: float, generator: to
     check_groups("advantages_N", advantages_N, 1)
     draws_N = torch.rand(advantages_N.shape, generator=generator).to(advantages_N.device)
     return (~((advantages_N < 0) & (draws_N < drop_probability))).to(advantages_N.dtype)
+
+
+def is_in_group_of_equals(rewards_N: Tensor, num_generations: int) -> Tensor:
+    """Tell of each rollout whether all rewards of its problem are equal, those without a verdict aside.
+
+    Args:
+        rewards_N: Rewards of the rollouts, NaN where there is no verdict, groups next to each other, shape (N,).
+        num_generations: k, the rollouts of a problem.
+
+    Returns:
+        Bool, shape (N,).
+    """
+    rewards_GK = rewards_N.view(-1, num_generations)
+    lowest_G1 = rewards_GK.nan_to_num(nan=torch.inf).min(dim=1, keepdim=True).values
+    highest_G1 = rewards_GK.nan_to_num(nan=-torch.inf).max(dim=1, keepdim=True).values
+    return (lowest_G1 >= highest_G1).expand_as(rewards_GK).reshape(-1)

@@ -438,3 +438,42 @@ def _as_list(functions: Any) -> list[Any]:
 
 def _is_model(function: Any) -> bool:
     return isinstance(function, str) or hasattr(function, "parameters")
+
+
+def check_mirror_descent(trainer: Any) -> None:
+    """Refuse options of a trainer that would have no effect, or that its data or engine cannot give.
+
+    Args:
+        trainer: A `MirrorDescentTrainer` that is built.
+
+    Raises:
+        ValueError: Naming the option and the cure.
+    """
+    args = trainer.args
+    knows_the_sampler = args.use_vllm or trainer.rollout_func is not None or trainer.rollouts is not None
+    if args.importance_weight_cap is not None and not knows_the_sampler:
+        raise ValueError(
+            f"importance_weight_cap={args.importance_weight_cap} needs the sampler's log-probabilities; "
+            "transformers generation gives them only with the rollout and repetition options; set use_vllm=True, "
+            "give a rollout_func, or leave it out."
+        )
+    if args.sampler_gap_bound != type(args).sampler_gap_bound and not knows_the_sampler:
+        raise ValueError(
+            f"sampler_gap_bound={args.sampler_gap_bound} has no effect, for transformers generation gives "
+            "the sampler's log-probabilities only with the rollout and repetition options; set use_vllm=True, "
+            "give a rollout_func, or leave it out."
+        )
+    if args.reset_optimizer and trainer.is_deepspeed_enabled:
+        raise ValueError(
+            "reset_optimizer=True cannot clear an optimizer that DeepSpeed owns; set reset_optimizer=False."
+        )
+    if args.max_refills > 0 and (trainer.sampler is None or trainer._is_vlm):
+        raise ValueError(
+            f"max_refills={args.max_refills} needs text prompts in a data set with a length; set max_refills=0."
+        )
+    rows = args.per_device_train_batch_size * args.steps_per_generation
+    if args.max_refills > 0 and rows % trainer.num_generations:
+        raise ValueError(
+            f"max_refills={args.max_refills} needs whole groups on each process, but a process has {rows} "
+            f"rollouts and num_generations={trainer.num_generations}; make the one divisible by the other."
+        )

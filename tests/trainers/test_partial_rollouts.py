@@ -125,7 +125,7 @@ def test_only_the_current_segment_is_in_the_loss_when_asked(tmp_path):
         in_loss = batch["completion_mask"] * batch["tool_mask"]
         old += int((batch["completion_mask"] - in_loss).sum())
         new += int(in_loss.sum())
-    taken = trainer._taken_trajectories()
+    taken = trainer._now.trajectories()
     assert new == sum(each.tokens_of(trainer.iteration) for each in taken)
     assert old == sum(each.num_tokens - each.tokens_of(trainer.iteration) for each in taken) > 0
 
@@ -272,7 +272,7 @@ def test_a_server_lost_while_dead_groups_are_replaced_loses_no_rollout(tmp_path,
     engine, losses = partial_rollouts.generate_segments, []
 
     def segments(trainer, request):
-        if trainer._refill or losses:
+        if trainer._now.refill or losses:
             losses.append(trainer.iteration)
             raise ServerLost("the server is gone")
         return engine(trainer, request)

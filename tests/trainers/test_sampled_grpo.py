@@ -7,6 +7,7 @@ from datasets import Dataset
 from transformers import TrainerCallback
 
 from k15_plugins import PrioritizedSampler, UniformSampler
+from k15_plugins.trainers.iteration import Iteration
 
 
 class Diary(PrioritizedSampler):
@@ -78,5 +79,5 @@ def test_a_sampler_for_other_problems_is_refused(tmp_path):
 
 def test_rows_that_are_drawn_twice_are_separate_objects(tmp_path):
     trainer = tiny.trainer(tmp_path, train_dataset=Dataset.from_dict({"prompt": ["1 + 1 ="], "answer": ["2"]}))
-    rows = trainer._draw_rows(8)
-    assert len({id(row) for row in rows}) == 8
+    rows = trainer._rows_of([0], Iteration(0))
+    assert len({id(row) for row in rows}) == 4
