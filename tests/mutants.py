@@ -89,14 +89,14 @@ MUTANTS = [
         "generation/transformers_generation.py",
         '"top_k": 0}',
         '"top_k": 50}',
-        "tests/generation tests/evaluation",
+        "tests/generation tests/samples",
     ),
     Mutant(
-        "a response that ended by itself counts as a repetition",
-        "trainers/mirror_descent.py",
-        "ids[-1] not in ends and repeated_period",
-        "repeated_period",
-        "tests/trainers/test_partial_rollouts.py tests/trainers/test_mirror_descent.py",
+        "an end-of-sequence token does not end a response that may repeat itself",
+        "generation/segments.py",
+        "            ends_N = ends_N | self.detector.step(ids_N, rows_N)\n",
+        "            ends_N = self.detector.step(ids_N, rows_N)\n",
+        "tests/generation tests/trainers/test_partial_rollouts.py",
     ),
     Mutant(
         "unsolved problems may fill a whole draw",
@@ -151,10 +151,10 @@ MUTANTS = [
     ),
     Mutant(
         "success rates include the length reward",
-        "trainers/mirror_descent.py",
-        "                rewards_NF[:, column] = length_reward(scored.lengths_N, correct_N, self.num_generations)\n",
-        "                rewards_NF[:, column] = length_reward(scored.lengths_N, correct_N, self.num_generations)\n"
-        "                scored.correct_N &= rewards_NF[:, column] > 0\n",
+        "trainers/added_rewards.py",
+        "            rewards_NF[:, column] = length_reward(verdicts.lengths_N, correct_N, trainer.num_generations)\n",
+        "            rewards_NF[:, column] = length_reward(verdicts.lengths_N, correct_N, trainer.num_generations)\n"
+        "            verdicts.correct_N &= rewards_NF[:, column] > 0\n",
         "tests/trainers/test_mirror_descent.py",
     ),
     Mutant(
@@ -166,7 +166,7 @@ MUTANTS = [
     ),
     Mutant(
         "an update that is not finite is made",
-        "trainers/sampled_grpo.py",
+        "trainers/update_guard.py",
         "            self._drop_gradients(model)\n",
         "",
         "tests/trainers/test_not_finite.py",

@@ -213,10 +213,11 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         return rewards_NF
 
     def _repeats(self, completion_ids_list: list[list[int]]) -> list[bool]:
-        rule, ends = self.repetition, self.eos_token_ids
+        rule = self.repetition
         if rule is None:
             return super()._repeats(completion_ids_list)
-        return [ids[-1] not in ends and repeated_period(ids, rule) is not None for ids in completion_ids_list]
+        # An end-of-sequence token repeats nothing: it is the first of its response.
+        return [repeated_period(ids, rule) is not None for ids in completion_ids_list]
 
     def _set_advantages(self, now: Iteration, output: dict[str, Any]) -> None:
         """Put r - tau log Z in place of TRL's advantages, and which rollouts stay in the loss beside it."""

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import tiny
+import torch
 from trl import GRPOConfig, GRPOTrainer
 
 from k15_plugins.generation.transformers_generation import TransformersGeneration
@@ -121,3 +122,11 @@ def test_signs_that_some_take_for_line_ends_are_kept(tmp_path):
 def test_a_folder_without_samples_is_refused(tmp_path):
     with pytest.raises(ValueError, match="holds no samples"):
         read_samples(tmp_path)
+
+
+def test_every_token_that_the_model_gives_a_probability_is_sampled():
+    generate = engine(max_new_tokens=16)
+    with torch.no_grad():
+        generate.model.lm_head.weight *= 1e-3  # all tokens are almost equally probable
+    sampled = generate(["1 + 1 ="] * 64, 0)
+    assert len({token for ids in sampled.completion_ids for token in ids}) > 60

@@ -124,9 +124,32 @@ def test_length_reward_enters_after_the_warm_up_and_only_the_total(tmp_path):
         torch.testing.assert_close(torch.tensor([each["rewards"]["length_reward"] for each in rollouts]), expected)
         total = torch.tensor([each["reward"] for each in rollouts])
         torch.testing.assert_close(total, right + 2.0 * expected)
+        advantages = torch.tensor([each["advantage"] for each in rollouts])
+        torch.testing.assert_close(advantages, total - total.view(-1, 4).mean(1).repeat_interleave(4))
         assert expected.abs().max() > 0
     right_share = [sum(each["right"] for each in rollouts) / 16 for rollouts in spy.rollouts]
     assert tiny.logs(trainer, "k15/accuracy") == pytest.approx(right_share)
+
+
+def test_drops_differ_from_iteration_to_iteration_and_are_the_same_in_every_run(tmp_path):
+    class Keeps(tiny.MirrorDescentTrainer):
+        def _set_advantages(self, now, output):
+            super()._set_advantages(now, output)
+            self.kept.append(output["keep"].tolist())
+
+    def by_place(completion_ids, **_):
+        return [float(place % 2) for place in range(len(completion_ids))]
+
+    def kept():
+        trainer = tiny.trainer(tmp_path, Keeps, reward_funcs=[by_place], drop_negative_probability=0.5, max_steps=8)
+        trainer.kept = []
+        trainer.train()
+        return trainer.kept
+
+    drops = kept()
+    assert all(keep[1::2] == [1.0] * 8 for keep in drops)
+    assert len({tuple(keep) for keep in drops}) == 4
+    assert kept() == drops
 
 
 def test_dead_groups_are_refilled_within_the_bound(tmp_path):

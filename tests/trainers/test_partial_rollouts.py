@@ -292,6 +292,26 @@ def test_a_server_lost_while_dead_groups_are_replaced_loses_no_rollout(tmp_path,
     assert {each["iteration"] for each in listener.rollouts + rest.rollouts} == {0, 1, 2}
 
 
+def test_an_iteration_that_a_lost_server_broke_off_draws_its_problems_once(tmp_path, monkeypatch):
+    settings = {"rollout_budget_tokens": 5, "max_steps": 8}
+    _, whole = trained(tmp_path / "whole", **settings)
+    engine = partial_rollouts.generate_segments
+
+    def lost_in_the_second(trainer, request):
+        if trainer.iteration == 1:
+            raise ServerLost("the server is gone")
+        return engine(trainer, request)
+
+    monkeypatch.setattr(partial_rollouts, "generate_segments", lost_in_the_second)
+    first, before = build(tmp_path / "broken", **settings)
+    with pytest.raises(RuntimeError, match="start the server and resume"):
+        first.train()
+    monkeypatch.setattr(partial_rollouts, "generate_segments", engine)
+    again, after = build(tmp_path / "broken", **settings)
+    again.train(resume_from_checkpoint=True)
+    assert before.rollouts + after.rollouts == whole.rollouts
+
+
 def test_a_server_lost_while_evaluating_ends_the_training_with_a_checkpoint(tmp_path, monkeypatch):
     def lost(*_):
         raise ServerLost("the server is gone")

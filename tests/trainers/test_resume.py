@@ -188,7 +188,7 @@ def test_the_older_checkpoint_stays_until_the_new_one_is_complete(tmp_path, monk
 
     trainer.train()
     assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-2"]
-    monkeypatch.setattr("k15_plugins.trainers.sampled_grpo.write_manifest", kill)
+    monkeypatch.setattr("k15_plugins.trainers.resumable.write_manifest", kill)
     again = build(tmp_path, max_steps=4, save_total_limit=1, eval_strategy="no")
     with pytest.raises(KeyboardInterrupt):
         again.train(resume_from_checkpoint=True)
