@@ -125,8 +125,8 @@ def test_a_folder_without_samples_is_refused(tmp_path):
 
 
 def test_every_token_that_the_model_gives_a_probability_is_sampled():
-    generate = engine(max_new_tokens=16)
+    generate = engine(max_new_tokens=1)
     with torch.no_grad():
         generate.model.lm_head.weight *= 1e-3  # all tokens are almost equally probable
-    sampled = generate(["1 + 1 ="] * 64, 0)
-    assert len({token for ids in sampled.completion_ids for token in ids}) > 60
+    sampled = generate(["1 + 1 ="] * 512, 0)
+    assert len({ids[0] for ids in sampled.completion_ids}) > 100  # of 135
