@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from k15_plugins.models.load import TINY
+from k15_plugins.models import TINY
 from k15_plugins.report.accuracy_tokens import draw_accuracy_tokens
 from k15_plugins.runs.folder import read_status
 

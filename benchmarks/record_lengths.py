@@ -71,7 +71,7 @@ def main() -> None:
     import torch
 
     from k15_plugins.generation.cpu.vllm import ENVIRONMENT
-    from k15_plugins.models.load import smollm2
+    from k15_plugins.models import smollm2
 
     os.environ.update({**ENVIRONMENT, "VLLM_ENABLE_V1_MULTIPROCESSING": "0"})
     from vllm import LLM, SamplingParams

@@ -17,7 +17,7 @@ import k15_plugins.evaluation.statistics
 import k15_plugins.sampling.weighted
 import k15_plugins.trainers.mirror_descent
 from k15_plugins.generation.transformers_generation import TransformersGeneration
-from k15_plugins.models.load import smollm2
+from k15_plugins.models import smollm2
 from k15_plugins.rollouts import RepetitionRule, first_repetition
 
 ROOT = Path(__file__).parents[1]

@@ -31,7 +31,7 @@ def train(arm: str, folder: str) -> dict[str, float]:
     from trl import GRPOConfig, GRPOTrainer
 
     from k15_plugins import MirrorDescentConfig, MirrorDescentTrainer
-    from k15_plugins.models.tiny import tiny_tokenizer
+    from k15_plugins.models.tiny_reasoner import tiny_tokenizer
 
     tokenizer = tiny_tokenizer()
     set_seed(0)

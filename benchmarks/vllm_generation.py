@@ -31,7 +31,7 @@ OURS, TRLS = "ours", "TRL's"
 
 def save_smollm2(folder: str) -> None:
     """Save the model as vLLM reads it."""
-    from k15_plugins.models.load import smollm2
+    from k15_plugins.models import smollm2
 
     model, tokenizer = smollm2()
     model.save_pretrained(folder)

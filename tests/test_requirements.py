@@ -22,15 +22,11 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 
 # What each part of the package may count on beside the package's own requirements, longest name first; all else may
-# count on nothing. The model of the ten lines in the README is among the runs' modules and asks for nothing more.
+# count on nothing.
 PARTS = {
-    "k15_plugins.models.load": None,
-    "k15_plugins.runs.folder": None,
-    "k15_plugins.runs.devices": None,
-    "k15_plugins.runs.launch": None,
-    "k15_plugins.models.tiny": None,
     "k15_plugins.report.history": None,
     "k15_plugins.runs": "recipes",
+    "k15_plugins.stages": "recipes",
     "k15_plugins.report": "report",
     "k15_plugins.megatron": "megatron",
     "k15_plugins.rewards.score_math": "verifiers",

@@ -7,7 +7,7 @@ from datasets import Dataset
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from k15_plugins import MirrorDescentConfig, MirrorDescentTrainer
-from k15_plugins.models.tiny import tiny_tokenizer
+from k15_plugins.models.tiny_reasoner import tiny_tokenizer
 
 
 def model(seed: int = 0, dropout: float = 0.0) -> LlamaForCausalLM:

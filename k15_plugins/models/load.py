@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from k15_plugins.extras import cure, optional_import
-from k15_plugins.models import tiny as tiny_reasoner
+from k15_plugins.models import tiny_reasoner
 from k15_plugins.processes import processes, run_apart
 
 TINY = Path(__file__).parents[1] / "assets" / "tiny_reasoner"
@@ -31,7 +31,7 @@ def tokenizer_of(node: dict[str, Any]) -> PreTrainedTokenizerBase | None:
         The tokenizer; None if the node is none of this file's, or its model has to be made.
     """
     module, _, name = node["_target_"].rpartition(".")
-    if module != __name__:
+    if module != __package__:
         return None
     if name == "hub":
         return _hub_tokenizer(node["name"])

@@ -163,13 +163,13 @@ def length_divisor(
 
 
 def truncated_importance_weights(
-    ref_logps_BT: Tensor, sampler_logps_BT: Tensor, mask_BT: Tensor, cap: float
+    ref_logps_BT: Tensor, rollout_logps_BT: Tensor, mask_BT: Tensor, cap: float
 ) -> Tensor:
-    """Return min(pi_ref / pi_sampler, cap) per token, the correction for a sampler with other numerics (Kimi Linear).
+    """Return min(pi_ref / pi_rollout, cap) per token, the correction for an engine with other numerics (Kimi Linear).
 
     Args:
         ref_logps_BT: log-probabilities of the rollout policy by the trainer, shape (B, T), nats.
-        sampler_logps_BT: The same by the engine that sampled, shape (B, T), nats; NaN where it gave none (weight 1).
+        rollout_logps_BT: The same by the engine that sampled, shape (B, T), nats; NaN where it gave none (weight 1).
         mask_BT: 1 for the tokens in the loss, shape (B, T).
         cap: Largest weight.
 
@@ -178,7 +178,7 @@ def truncated_importance_weights(
     """
     if not cap > 0:
         raise ValueError(f"cap={cap} is out of range; take a number > 0.")
-    gap_BT = token_log_ratio(ref_logps_BT, sampler_logps_BT, mask_BT).nan_to_num(nan=0.0)
+    gap_BT = token_log_ratio(ref_logps_BT, rollout_logps_BT, mask_BT).nan_to_num(nan=0.0)
     return gap_BT.exp().clamp(max=cap).detach()
 
 

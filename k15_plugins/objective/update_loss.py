@@ -42,7 +42,7 @@ class UpdateLoss:
             columns: Of the rows. `mask`, shape (B, C): 1 for the tokens in the loss. `advantages`, shape (B,).
                 `weight`, shape (B,): of the row in the loss, 0 for one that only fills the batch or was dropped. And,
                 where they are needed, `ref_logps` by the policy that begins the iteration (left out, it is the one
-                that is trained), `sampler_logps` by the engine that sampled and `start_logps` by the starting policy,
+                that is trained), `rollout_logps` by the engine that sampled and `start_logps` by the starting policy,
                 all of shape (B, C), nats.
 
         Returns:
@@ -53,9 +53,9 @@ class UpdateLoss:
         ref_logps_BC = columns.get("ref_logps", logps_BC.detach())
         weights_BC = None
         # Evaluation goes without them: its responses come from an engine that tells no log-probabilities.
-        if self.importance_weight_cap is not None and "sampler_logps" in columns:
+        if self.importance_weight_cap is not None and "rollout_logps" in columns:
             weights_BC = truncated_importance_weights(
-                ref_logps_BC, columns["sampler_logps"], mask_BC, self.importance_weight_cap
+                ref_logps_BC, columns["rollout_logps"], mask_BC, self.importance_weight_cap
             )
         parts = mirror_descent_loss(
             logps_BC,

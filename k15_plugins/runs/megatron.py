@@ -115,16 +115,16 @@ def model_folder(node: dict[str, Any], run_dir: Path) -> str:
     Raises:
         ValueError: If adapters are to be trained.
     """
-    from k15_plugins.models import load as models
+    from k15_plugins import models
     from k15_plugins.runs.build import build
 
     if node.get("lora") is not None:
         raise ValueError(
             "model.lora: backend=megatron trains whole models; set model.lora=null, or take another backend."
         )
-    if node["_target_"] == "k15_plugins.models.load.hub":
+    if node["_target_"] == "k15_plugins.models.hub":
         return node["name"]
-    if node["_target_"] == "k15_plugins.models.load.tiny" and (models.TINY / "model.safetensors").exists():
+    if node["_target_"] == "k15_plugins.models.tiny" and (models.TINY / "model.safetensors").exists():
         return str(models.TINY)
     folder = run_dir / "start"
     for each in build(node):

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-_HUB = "k15_plugins.models.load.hub"
+_HUB = "k15_plugins.models.hub"
 _ON_THE_HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _FILES = ("config.json", "adapter_config.json")
 _OF_THE_EMBEDDED_MODEL = ("kimi_rl", "grpo", "smoke")

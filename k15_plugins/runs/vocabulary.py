@@ -4,7 +4,7 @@ from typing import Any
 
 from datasets import Dataset
 
-from k15_plugins.models import load as models
+from k15_plugins import models
 from k15_plugins.models.unknown_tokens import unreadable_prompts
 from k15_plugins.runs.build import build
 

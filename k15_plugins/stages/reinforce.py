@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from hydra.utils import get_object
 from transformers import AutoTokenizer, set_seed
 
-from k15_plugins.models.load import tokenizer_of
+from k15_plugins.models import tokenizer_of
 from k15_plugins.processes import is_first_rank
 from k15_plugins.report.card import CardWriter, write_cards
 from k15_plugins.report.recorder import RunRecorder

@@ -453,14 +453,14 @@ def check_mirror_descent(trainer: Any) -> None:
     knows_the_sampler = args.use_vllm or trainer.rollout_func is not None or trainer.rollouts is not None
     if args.importance_weight_cap is not None and not knows_the_sampler:
         raise ValueError(
-            f"importance_weight_cap={args.importance_weight_cap} needs the sampler's log-probabilities; "
+            f"importance_weight_cap={args.importance_weight_cap} needs the engine's log-probabilities; "
             "transformers generation gives them only with the rollout and repetition options; set use_vllm=True, "
             "give a rollout_func, or leave it out."
         )
-    if args.sampler_gap_bound != type(args).sampler_gap_bound and not knows_the_sampler:
+    if args.rollout_gap_bound != type(args).rollout_gap_bound and not knows_the_sampler:
         raise ValueError(
-            f"sampler_gap_bound={args.sampler_gap_bound} has no effect, for transformers generation gives "
-            "the sampler's log-probabilities only with the rollout and repetition options; set use_vllm=True, "
+            f"rollout_gap_bound={args.rollout_gap_bound} has no effect, for transformers generation gives "
+            "the engine's log-probabilities only with the rollout and repetition options; set use_vllm=True, "
             "give a rollout_func, or leave it out."
         )
     if args.reset_optimizer and trainer.is_deepspeed_enabled:

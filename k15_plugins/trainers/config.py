@@ -46,7 +46,7 @@ _NUMBERS = {
     "repetition_min_count": int,
     "repetition_penalty_weight": float,
     "server_patience_seconds": float,
-    "sampler_gap_bound": float,
+    "rollout_gap_bound": float,
     "first_update_rho_bound": float,
     "max_steps": int,
     "num_train_epochs": float,
@@ -104,7 +104,7 @@ class MirrorDescentConfig(GRPOConfig):
         positives_only:
             Train by ReST, the paper's comparison (3.5): fit the best responses of each problem, nothing else.
         importance_weight_cap:
-            Weigh the policy term of each token by min(pi_ref / pi_sampler, cap), with the log-probabilities of vLLM or
+            Weigh the policy term of each token by min(pi_ref / pi_rollout, cap), with the log-probabilities of vLLM or
             of a `rollout_func`. `None` leaves it unweighted, as the paper.
         length_penalty_weight:
             Weight of the in-group length reward (2.3.3) beside the other rewards. The paper gives no value; 0 keeps
@@ -141,7 +141,7 @@ class MirrorDescentConfig(GRPOConfig):
         server_patience_seconds:
             How long a vLLM server (`vllm_mode="server"`) may leave the question for its health unanswered before it
             counts as lost. The training then saves a checkpoint, with all rollouts so far, and ends.
-        sampler_gap_bound:
+        rollout_gap_bound:
             Warn when the log-probabilities of the sampler differ from the trainer's by more than this in the mean,
             nats.
         first_update_rho_bound:
@@ -185,7 +185,7 @@ class MirrorDescentConfig(GRPOConfig):
     )
     positives_only: bool = field(default=False, metadata={"help": "Train by ReST: fit the best responses only."})
     importance_weight_cap: float | None = field(
-        default=None, metadata={"help": "Cap of the importance weights against the sampler's log-probabilities."}
+        default=None, metadata={"help": "Cap of the importance weights against the engine's log-probabilities."}
     )
     length_penalty_weight: float = field(default=0.0, metadata={"help": "Weight of the in-group length reward."})
     length_penalty_warmup_iterations: int = field(
@@ -220,7 +220,7 @@ class MirrorDescentConfig(GRPOConfig):
     server_patience_seconds: float = field(
         default=60.0, metadata={"help": "How long a vLLM server may not answer before it counts as lost."}
     )
-    sampler_gap_bound: float = field(
+    rollout_gap_bound: float = field(
         default=0.1, metadata={"help": "Warn beyond this mean gap of log-probabilities to the sampler, nats."}
     )
     first_update_rho_bound: float = field(
@@ -362,7 +362,7 @@ class MirrorDescentConfig(GRPOConfig):
             "max_rollout_segments": self.max_rollout_segments is None or self.max_rollout_segments >= 1,
             "repetition_penalty_weight": self.repetition_penalty_weight >= 0,
             "server_patience_seconds": self.server_patience_seconds > 0,
-            "sampler_gap_bound": self.sampler_gap_bound > 0,
+            "rollout_gap_bound": self.rollout_gap_bound > 0,
             "first_update_rho_bound": self.first_update_rho_bound > 0,
             # -1 leaves it to num_train_epochs.
             "max_steps": self.max_steps == -1 or self.max_steps >= 1,
@@ -379,7 +379,7 @@ class MirrorDescentConfig(GRPOConfig):
             "rollout_pause_share": "take a share between 0 and 1, or leave it out",
             "max_rollout_segments": "take 1 or more, or leave it out",
             "server_patience_seconds": "take more than 0 seconds",
-            "sampler_gap_bound": "take more than 0 nats",
+            "rollout_gap_bound": "take more than 0 nats",
             "first_update_rho_bound": "take more than 0 nats",
             "max_steps": "take 1 or more updates, or leave it out and set num_train_epochs",
             "num_train_epochs": "take a number > 0, or set max_steps",

@@ -39,8 +39,8 @@ from k15_plugins.trainers.loss_figures import log_groups, log_loss, log_verdicts
 from k15_plugins.trainers.padding import logps_of_rows_cut_to_their_tokens
 from k15_plugins.trainers.partial_rollouts import build_partial_rollouts
 from k15_plugins.trainers.refill import replace_groups
+from k15_plugins.trainers.rollout_gap import rollout_gap, warn_of_rollout_gap
 from k15_plugins.trainers.sampled_grpo import SampledGRPOTrainer
-from k15_plugins.trainers.sampler_gap import sampler_gap, warn_of_sampler_gap
 from k15_plugins.trainers.stopped import TrainingStopped
 
 # What TRL's log-probability function takes beside the tokens; absent for text.
@@ -73,7 +73,7 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
 
     Raises:
         ValueError: If `args` is another trainer's config, DeepSpeed is to have its optimizer reset, dead groups of a
-            data set with images be refilled, or importance weights be taken from a sampler without log-probabilities.
+            data set with images be refilled, or importance weights be taken from an engine without log-probabilities.
     """
 
     _tag_names = ["trl", "mirror-descent", "kimi-k1.5"]  # noqa: RUF012
@@ -249,14 +249,14 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         log_verdicts(self._metrics["train"], now, baseline_N, k)
         if args.importance_weight_cap is not None and "sampling_per_token_logps" not in output:
             raise ValueError(
-                f"importance_weight_cap={args.importance_weight_cap} needs the sampler's log-probabilities, but "
+                f"importance_weight_cap={args.importance_weight_cap} needs the engine's log-probabilities, but "
                 "rollout_func gave logprobs=None; return them, or leave importance_weight_cap out."
             )
         if "sampling_per_token_logps" in output and "old_per_token_logps" in output:
-            self._log_sampler_gap(now, output)
+            self._log_rollout_gap(now, output)
 
-    def _log_sampler_gap(self, now: Iteration, output: dict[str, Any]) -> None:
-        gap_BT, known_BT = sampler_gap(output, _loss_mask(output))
+    def _log_rollout_gap(self, now: Iteration, output: dict[str, Any]) -> None:
+        gap_BT, known_BT = rollout_gap(output, _loss_mask(output))
         # Older segments differ because the policy has moved on; only the current one tells of the engine.
         current_BT = known_BT
         metrics = self._metrics["train"]
@@ -266,10 +266,10 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             metrics["k15/old_segments_logp_gap_mean"].append(old)
         gaps = gap_BT[current_BT]
         largest = gaps.max() if gaps.numel() else gaps.sum()
-        metrics["k15/sampler_logp_gap_max"].append(gather(largest).max().item())
+        metrics["k15/rollout_logp_gap_max"].append(gather(largest).max().item())
         mean = mean_over_processes(gaps)
-        metrics["k15/sampler_logp_gap_mean"].append(mean)
-        warn_of_sampler_gap(mean, self.args.sampler_gap_bound)
+        metrics["k15/rollout_logp_gap_mean"].append(mean)
+        warn_of_rollout_gap(mean, self.args.rollout_gap_bound)
 
     def _dead_groups(self, output: dict[str, Any]) -> Tensor:
         """Tell of each group of all processes whether it is dead, 0 or 1."""
@@ -327,7 +327,7 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         # TRL leaves log pi_ref out where one update spans the whole iteration: then pi_theta is pi_ref itself.
         for name, key in (
             ("ref_logps", "old_per_token_logps"),
-            ("sampler_logps", "sampling_per_token_logps"),
+            ("rollout_logps", "sampling_per_token_logps"),
             ("start_logps", "ref_per_token_logps"),
         ):
             if inputs.get(key) is not None:

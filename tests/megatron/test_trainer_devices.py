@@ -6,7 +6,7 @@ import tiny
 from k15_plugins import MirrorDescentConfig
 from k15_plugins.megatron.layout import MegatronLayout
 from k15_plugins.megatron.settings import EngineSettings
-from k15_plugins.models.tiny import tiny_tokenizer
+from k15_plugins.models.tiny_reasoner import tiny_tokenizer
 from k15_plugins.trainers import megatron
 
 

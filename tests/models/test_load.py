@@ -5,7 +5,7 @@ import tiny
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from k15_plugins.models.load import hub
+from k15_plugins.models import hub
 
 
 def save_adapter(folder):

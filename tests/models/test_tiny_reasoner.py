@@ -3,7 +3,7 @@ import random
 import torch
 from transformers import AutoTokenizer
 
-from k15_plugins.models.tiny import tiny_model, tiny_tokenizer
+from k15_plugins.models.tiny_reasoner import tiny_model, tiny_tokenizer
 from k15_plugins.tasks.thoughts import write_thoughts
 
 

@@ -33,7 +33,7 @@ def rows(seed=0):
             "advantages": torch.randn(B, generator=generator, dtype=torch.float64),
             "weight": torch.tensor([0.1, 0.3, 0.2, 0.0, 0.25, 0.15], dtype=torch.float64),
             "ref_logps": -ref,
-            "sampler_logps": -sampler,
+            "rollout_logps": -sampler,
             "start_logps": -start,
         },
     )
@@ -80,7 +80,7 @@ def test_importance_weights_and_the_pull_to_the_start():
     logps, entropies, columns = rows()
     loss, figures = UpdateLoss(tau=0.4, importance_weight_cap=1.1, beta=0.05)(logps, entropies, columns)
     mask, ref = columns["mask"], columns["ref_logps"]
-    weights = truncated_importance_weights(ref, columns["sampler_logps"], mask, 1.1)
+    weights = truncated_importance_weights(ref, columns["rollout_logps"], mask, 1.1)
     parts = mirror_descent_loss(logps, ref, mask, columns["advantages"], 0.4, importance_weights_BT=weights)
     drift = columns["start_logps"] - logps
     kl = ((drift.exp() - drift - 1) * mask).sum(dim=1)

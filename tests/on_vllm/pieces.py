@@ -7,7 +7,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, TrainerCallback
 
 from k15_plugins import MirrorDescentConfig, MirrorDescentTrainer
-from k15_plugins.models.tiny import tiny_tokenizer
+from k15_plugins.models.tiny_reasoner import tiny_tokenizer
 from k15_plugins.trainers.megatron import MegatronMirrorDescentTrainer
 
 BUILT: list[Any] = []

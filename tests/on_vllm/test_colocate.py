@@ -29,7 +29,7 @@ def trained(folder, model, **changes):
 
 
 def assert_synchronised(trainer):
-    gaps = tiny.logs(trainer, "k15/sampler_logp_gap_max")
+    gaps = tiny.logs(trainer, "k15/rollout_logp_gap_max")
     assert len(gaps) >= 3
     assert max(gaps) <= 1e-5
     assert max(tiny.logs(trainer, "k15/rho_abs_max")) > 1e-2  # the weights did change
@@ -69,7 +69,7 @@ def test_a_stale_engine_shows_in_the_gap_and_is_warned_of(tmp_path, model, monke
     trainer.vllm_generation.sync_weights = lambda: None
     with pytest.warns(UserWarning, match="weights that did not reach the engine"):
         trainer.train()
-    assert max(tiny.logs(trainer, "k15/sampler_logp_gap_max")) > 1e-2
+    assert max(tiny.logs(trainer, "k15/rollout_logp_gap_max")) > 1e-2
 
 
 def test_partial_rollouts_resume_with_the_weights_of_the_checkpoint(tmp_path, model):
@@ -86,7 +86,7 @@ def test_partial_rollouts_resume_with_the_weights_of_the_checkpoint(tmp_path, mo
     assert len(state["partial_rollouts"]["buffer"]["ids"]) > 0
     again, rest = build(tmp_path)
     again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-4"))
-    assert max(tiny.logs(again, "k15/sampler_logp_gap_max")) <= 1e-5
+    assert max(tiny.logs(again, "k15/rollout_logp_gap_max")) <= 1e-5
     before = sum(iteration < 2 for each in rest.rollouts for iteration, _ in each["segments"])
     assert before > 0  # rollouts of the killed run have gone on
 
@@ -110,7 +110,7 @@ def test_segments_have_the_log_probabilities_of_the_whole_response(tmp_path, mod
     in_flight = {"rollout_budget_tokens": 5, "rollout_pool_groups": 10, "max_steps": 16}
     trainer, listener = trained(tmp_path, model, learning_rate=0.0, **in_flight)
     assert max(len(each["segments"]) for each in listener.rollouts) > 1
-    assert max(tiny.logs(trainer, "k15/sampler_logp_gap_max")) <= 1e-5
+    assert max(tiny.logs(trainer, "k15/rollout_logp_gap_max")) <= 1e-5
     assert max(tiny.logs(trainer, "k15/old_segments_logp_gap_mean")) <= 1e-5
 
 
@@ -195,4 +195,4 @@ def test_importance_weights_and_several_updates_take_the_engines_log_probabiliti
     )
     largest = tiny.logs(trainer, "k15/rho_abs_max")
     assert largest[0] < 1e-5 < max(largest[1:4])
-    assert max(tiny.logs(trainer, "k15/sampler_logp_gap_max")) <= 1e-5
+    assert max(tiny.logs(trainer, "k15/rollout_logp_gap_max")) <= 1e-5

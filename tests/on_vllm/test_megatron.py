@@ -9,7 +9,7 @@ from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 from k15_plugins.megatron.layout import MegatronLayout
 from k15_plugins.megatron.settings import EngineSettings
-from k15_plugins.models.tiny import tiny_tokenizer
+from k15_plugins.models.tiny_reasoner import tiny_tokenizer
 
 
 def save_mixture(folder):
@@ -70,7 +70,7 @@ def test_the_engine_has_the_jobs_weights_after_every_update(tmp_path, kind, layo
     trainer, _ = pieces.build(tmp_path, folder, engine=settings, max_steps=8)
     assert all(each.is_meta for each in trainer.model.parameters())
     trainer.train()
-    gaps = tiny.logs(trainer, "k15/sampler_logp_gap_max")
+    gaps = tiny.logs(trainer, "k15/rollout_logp_gap_max")
     assert len(gaps) >= 3
     assert max(gaps) <= 1e-5
     assert max(tiny.logs(trainer, "k15/rho_abs_max")) > 1e-2
@@ -83,7 +83,7 @@ def test_a_server_has_the_jobs_weights_after_every_update(tmp_path):
     with test_server.server(folder, port, tmp_path / "server.log"):
         trainer, _ = test_server.build(tmp_path, folder, port, engine=settings)
         trainer.train()
-    gaps = tiny.logs(trainer, "k15/sampler_logp_gap_max")
+    gaps = tiny.logs(trainer, "k15/rollout_logp_gap_max")
     assert len(gaps) >= 3
     assert max(gaps) <= 1e-5
     assert max(tiny.logs(trainer, "k15/rho_abs_max")) > 1e-2

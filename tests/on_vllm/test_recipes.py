@@ -28,7 +28,7 @@ def test_the_recipe_runs_on_vllm_with_partial_rollouts(tmp_path):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    gaps = [line["k15/sampler_logp_gap_max"] for line in lines if "k15/sampler_logp_gap_max" in line]
+    gaps = [line["k15/rollout_logp_gap_max"] for line in lines if "k15/rollout_logp_gap_max" in line]
     assert len(gaps) == 2
     assert max(gaps) <= 1e-5
     rollouts = [json.loads(line) for line in (run / "rollouts.jsonl").read_text().splitlines()]

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 from trl import GRPOTrainer
 
 from k15_plugins import MirrorDescentConfig, MirrorDescentTrainer
-from k15_plugins.models.tiny import tiny_tokenizer
+from k15_plugins.models.tiny_reasoner import tiny_tokenizer
 
 DRAWS = 3000
 

@@ -110,7 +110,7 @@ def test_weights_arrive_exactly_and_a_lost_server_loses_no_rollout(tmp_path, mod
             RuntimeError, match=r"did not answer for 5 s; the training, with \d+ unfinished rollouts, was"
         ):
             trainer.train()
-        gaps = tiny.logs(trainer, "k15/sampler_logp_gap_max")
+        gaps = tiny.logs(trainer, "k15/rollout_logp_gap_max")
         assert len(gaps) == 3
         assert 0 < gaps[-1] <= max(gaps) <= 1e-5
         assert max(tiny.logs(trainer, "k15/rho_abs_max")) > 1e-2
@@ -131,7 +131,7 @@ def test_weights_arrive_exactly_and_a_lost_server_loses_no_rollout(tmp_path, mod
         again.add_callback(WhenItGenerates(10, client, lambda: signal_all(process, signal.SIGKILL)))
         with pytest.raises(RuntimeError, match="checkpoint-10: start the server and resume"):
             again.train(resume_from_checkpoint=True)
-        assert max(tiny.logs(again, "k15/sampler_logp_gap_max")) <= 1e-5
+        assert max(tiny.logs(again, "k15/rollout_logp_gap_max")) <= 1e-5
         # The trajectories that were in the buffer have gone on: their first tokens are from before.
         old = [each for each in rest.rollouts if each["segments"][0][0] < 3]
         assert old

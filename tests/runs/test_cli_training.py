@@ -89,7 +89,7 @@ import sys
 
 from k15_plugins import MirrorDescentConfig, MirrorDescentTrainer, PrioritizedSampler, ReasoningGymReward
 from k15_plugins.report.recorder import RunRecorder
-from k15_plugins.models.load import untrained
+from k15_plugins.models import untrained
 from k15_plugins.tasks.reasoning_gym import Task, reasoning_gym_problems
 
 levels = [{"min_terms": terms, "max_terms": terms} for terms in (3, 4, 5, 6)]

@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 from test_conf import compose
 from transformers import PreTrainedModel
 
-from k15_plugins.models.load import TINY
+from k15_plugins.models import TINY
 from k15_plugins.runs.before import check_before_stage
 from k15_plugins.runs.cli import prepare, sentence
 from k15_plugins.runs.model_names import check_models

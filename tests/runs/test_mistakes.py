@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from test_conf import compose
 from test_fuzz import refusal
 
-from k15_plugins.models import load as models
+from k15_plugins import models
 from k15_plugins.runs.cli import prepare
 from k15_plugins.runs.model_names import check_models
 

@@ -8,7 +8,7 @@ ARGS = {"learning_rate": 2e-4, "max_completion_length": 96}
 
 
 def config(name, target="hub"):
-    model = {"_target_": f"k15_plugins.models.load.{target}", "name": str(name)}
+    model = {"_target_": f"k15_plugins.models.{target}", "name": str(name)}
     return {"model": model, "trainer": {"args": ARGS}}
 
 

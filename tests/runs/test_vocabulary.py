@@ -8,8 +8,8 @@ import pytest
 from datasets import Dataset
 from omegaconf import OmegaConf
 
-from k15_plugins.models.load import TINY, smollm2, tokenizer_of
-from k15_plugins.models.tiny import tiny_tokenizer
+from k15_plugins.models import TINY, smollm2, tokenizer_of
+from k15_plugins.models.tiny_reasoner import tiny_tokenizer
 from k15_plugins.models.unknown_tokens import unreadable_prompts
 from k15_plugins.runs.conf import CONF
 from k15_plugins.stages.reinforce import build_trainer

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import k15_plugins
 from k15_plugins.evaluation.accuracy import evaluate
-from k15_plugins.models.tiny import tiny_model, tiny_tokenizer
+from k15_plugins.models.tiny_reasoner import tiny_model, tiny_tokenizer
 from k15_plugins.stages.warm_start import warm_start
 from k15_plugins.tasks.entries import dump_entry
 from k15_plugins.tasks.thoughts import count_steps, final_answer

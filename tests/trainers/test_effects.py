@@ -102,7 +102,7 @@ def test_what_a_sampler_leaves_without_effect_is_refused_before_a_model_is_loade
         SampledGRPOTrainer(no_model, [tiny.odd_start], GRPOConfig(**arguments), train_dataset=tiny.problems())
 
 
-def test_a_bound_for_the_gap_to_the_sampler_needs_its_log_probabilities(tmp_path):
-    with pytest.raises(ValueError, match=r"sampler_gap_bound=0.5 has no effect, .* set use_vllm=True"):
-        tiny.trainer(tmp_path, sampler_gap_bound=0.5)
-    tiny.trainer(tmp_path, sampler_gap_bound=0.5, rollout_budget_tokens=4)
+def test_a_bound_for_the_gap_to_the_engine_needs_its_log_probabilities(tmp_path):
+    with pytest.raises(ValueError, match=r"rollout_gap_bound=0.5 has no effect, .* set use_vllm=True"):
+        tiny.trainer(tmp_path, rollout_gap_bound=0.5)
+    tiny.trainer(tmp_path, rollout_gap_bound=0.5, rollout_budget_tokens=4)

@@ -131,6 +131,6 @@ def test_long_contexts_are_generated_apart_in_pieces_and_come_out_the_same(tmp_p
     known = [each for each in pieces.rollouts if each["problem"] in expected]
     assert len(known) >= 8
     assert all(each["response"] == expected[each["problem"]] for each in known)
-    assert max(tiny.logs(trainer, "k15/sampler_logp_gap_max")) < 1e-5
+    assert max(tiny.logs(trainer, "k15/rollout_logp_gap_max")) < 1e-5
     masked = [length for length, mask in attended if mask is not None and mask.size(-1) > length]
     assert max(masked) == 3

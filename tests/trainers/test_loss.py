@@ -102,7 +102,7 @@ OPTIONS = {
 @pytest.mark.parametrize("option", OPTIONS)
 def test_loss_and_gradient_equal_the_formula(option, folder, tmp_path):
     changes = dict(OPTIONS[option])
-    # The sampler's log-probabilities are in the batch; no engine is needed to weigh by them.
+    # The engine's log-probabilities are in the batch; no engine is needed to weigh by them.
     cap = changes.pop("importance_weight_cap", None)
     if option != "positives_only":
         changes["tau"] = TAU

@@ -386,11 +386,11 @@ def with_logprobs(gap):
     return rollout
 
 
-@pytest.mark.filterwarnings("ignore:the sampler's log-probabilities differ")  # the test makes them
+@pytest.mark.filterwarnings("ignore:the engine's log-probabilities differ")  # the test makes them
 def test_the_gap_to_a_samplers_log_probabilities_is_logged_and_capped(tmp_path):
     def grad_norm(gap, **changes):
         trainer, _ = spied(tmp_path, rollout_func=with_logprobs(gap), max_steps=1, temperature=1.0, **changes)
-        assert tiny.logs(trainer, "k15/sampler_logp_gap_max")[0] == pytest.approx(2 * gap, abs=1e-4)
+        assert tiny.logs(trainer, "k15/rollout_logp_gap_max")[0] == pytest.approx(2 * gap, abs=1e-4)
         return tiny.logs(trainer, "grad_norm")[0]
 
     plain = grad_norm(0.5)
@@ -401,7 +401,7 @@ def test_the_gap_to_a_samplers_log_probabilities_is_logged_and_capped(tmp_path):
 
 
 def test_importance_weights_without_log_probabilities_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"importance_weight_cap=2.0 needs the sampler's log-probabilities"):
+    with pytest.raises(ValueError, match=r"importance_weight_cap=2.0 needs the engine's log-probabilities"):
         tiny.trainer(tmp_path, importance_weight_cap=2.0)
 
     def silent(prompts, trainer):

@@ -66,13 +66,13 @@ def test_a_greedy_rollout_in_segments_equals_the_rollout_in_one_piece(tmp_path):
         assert sum(tokens for _, tokens in each["segments"]) == each["tokens"]
         assert all(tokens <= 3 * rounds[iteration] for iteration, tokens in each["segments"])
         assert [iteration for iteration, _ in each["segments"]] == sorted({i for i, _ in each["segments"]})
-    # The sampler's log-probabilities, kept segment by segment, are the trainer's over the whole response.
-    assert max(tiny.logs(trainer, "k15/sampler_logp_gap_max")) < 1e-5
+    # The engine's log-probabilities, kept segment by segment, are the trainer's over the whole response.
+    assert max(tiny.logs(trainer, "k15/rollout_logp_gap_max")) < 1e-5
 
 
 def test_log_probabilities_of_the_engine_are_those_of_the_trainer_at_any_temperature(tmp_path):
     trainer, _ = trained(tmp_path, rollout_budget_tokens=3, temperature=0.7, learning_rate=0.0)
-    assert max(tiny.logs(trainer, "k15/sampler_logp_gap_max")) < 1e-5
+    assert max(tiny.logs(trainer, "k15/rollout_logp_gap_max")) < 1e-5
 
 
 def test_nothing_is_lost_and_the_oldest_go_on_first(tmp_path):
@@ -215,7 +215,7 @@ def test_resuming_is_bit_equal_with_trajectories_in_the_buffer(tmp_path, step):
     assert (ours["logps"] == theirs["logps"]).all()
 
 
-@pytest.mark.filterwarnings("ignore:the sampler's log-probabilities differ")  # the test makes them
+@pytest.mark.filterwarnings("ignore:the engine's log-probabilities differ")  # the test makes them
 def test_a_response_that_breaks_off_after_a_padding_token_is_cut_off(tmp_path, monkeypatch):
     padding = tiny.tiny_tokenizer().pad_token_id
 
@@ -227,7 +227,7 @@ def test_a_response_that_breaks_off_after_a_padding_token_is_cut_off(tmp_path, m
     assert {(each["stop"], each["truncated"], each["reward"]) for each in listener.rollouts} == {("length", True, 0)}
 
 
-@pytest.mark.filterwarnings("ignore:the sampler's log-probabilities differ")  # the test makes them
+@pytest.mark.filterwarnings("ignore:the engine's log-probabilities differ")  # the test makes them
 def test_the_logged_kl_is_the_mean_over_the_tokens_of_real_rows(tmp_path, monkeypatch):
     def segments(trainer, request):
         ids = [
@@ -411,7 +411,7 @@ def test_impossible_settings_are_refused_with_their_cure(tmp_path, changes, mess
 def test_importance_weights_correct_older_segments(tmp_path):
     trainer, listener = trained(tmp_path, rollout_budget_tokens=3, importance_weight_cap=2.0, max_steps=14)
     assert any(len(each["segments"]) > 1 for each in listener.rollouts)
-    assert max(tiny.logs(trainer, "k15/sampler_logp_gap_max")) < 1e-5
+    assert max(tiny.logs(trainer, "k15/rollout_logp_gap_max")) < 1e-5
     assert max(tiny.logs(trainer, "k15/old_segments_logp_gap_mean")) > 1e-3
 
 

@@ -118,5 +118,5 @@ def test_images_come_back_when_a_rollout_goes_on(tmp_path):
     assert all(str(each["response"]) == expected[each["problem"]] for each in pieces)
     # The trainer's forward pass saw the same images as the engine. What remains of the gap is the image token, which
     # TRL suppresses while it samples: its share is missing from the engine's distribution.
-    assert max(tiny.logs(trainer, "k15/sampler_logp_gap_max")) < 0.1
+    assert max(tiny.logs(trainer, "k15/rollout_logp_gap_max")) < 0.1
     assert min(tiny.logs(trainer, "rollouts/batch_fill")) < 1

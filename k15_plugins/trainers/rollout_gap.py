@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 
-def sampler_gap(output: dict[str, Any], mask_BT: Tensor) -> tuple[Tensor, Tensor]:
+def rollout_gap(output: dict[str, Any], mask_BT: Tensor) -> tuple[Tensor, Tensor]:
     """Return the gap between the log-probabilities of the trainer and those of the sampler, and where it is known.
 
     Args:
@@ -17,7 +17,7 @@ def sampler_gap(output: dict[str, Any], mask_BT: Tensor) -> tuple[Tensor, Tensor
     return gap_BT, mask_BT.bool() & ~gap_BT.isnan()
 
 
-def warn_of_sampler_gap(mean: float, bound: float) -> None:
+def warn_of_rollout_gap(mean: float, bound: float) -> None:
     """Warn of an engine that does not sample from the trained policy.
 
     Args:
@@ -26,8 +26,8 @@ def warn_of_sampler_gap(mean: float, bound: float) -> None:
     """
     if mean > bound:
         warnings.warn(
-            f"the sampler's log-probabilities differ from the trainer's by {mean:.3g} nats in the mean, more than "
-            f"sampler_gap_bound={bound}; the usual causes are weights that did not reach the engine (tied embeddings, "
+            f"the engine's log-probabilities differ from the trainer's by {mean:.3g} nats in the mean, more than "
+            f"rollout_gap_bound={bound}; the usual causes are weights that did not reach the engine (tied embeddings, "
             "adapters), an engine in another data type, and top_p, top_k, min_p or repetition_penalty, which the "
             "trainer's log-probabilities do not know.",
             stacklevel=2,
