@@ -146,12 +146,12 @@ def test_each_optional_module_is_in_the_extra_that_is_named_for_it():
 
 
 def test_classes_of_other_packages_in_the_config_are_declared():
-    for path in (PACKAGE / "conf").rglob("*.yaml"):
+    for path in (ROOT / "conf").rglob("*.yaml"):
         for target in re.findall(r"_target_: ([\w.]+)", path.read_text()):
             if is_third_party(target):
                 name = distribution(target)
                 assert name in declared("recipes") | declared("peft"), f"{path.name} names {target}"
-    assert yaml.safe_load((PACKAGE / "conf" / "model" / "smollm2_lora.yaml").read_text())["lora"]["_target_"]
+    assert yaml.safe_load((ROOT / "conf" / "model" / "smollm2_lora.yaml").read_text())["lora"]["_target_"]
 
 
 def test_nothing_is_declared_without_a_use():
