@@ -23,25 +23,22 @@ import torch
 from accelerate.utils import gather
 from torch import Tensor
 
-from k15_plugins.generation.engines import generate_whole
 from k15_plugins.generation.vllm_server import ServerLost
 from k15_plugins.objective import UpdateLoss, baseline, is_in_group_of_equals, keep_after_drop, rest_advantages
-from k15_plugins.rollouts import Trajectory, repeated_period
 from k15_plugins.trainers.added_rewards import ADDED_REWARDS, add_rewards, fill_added_rewards
 from k15_plugins.trainers.checks import check_added_reward, check_mirror_descent
 from k15_plugins.trainers.config import MirrorDescentConfig
 from k15_plugins.trainers.dropout import silence_dropout_attributes
-from k15_plugins.trainers.fill import fill_up, mask_of_last_tokens
+from k15_plugins.trainers.fill import fill_up
 from k15_plugins.trainers.first_update import warn_of_first_rho
 from k15_plugins.trainers.iteration import Iteration
 from k15_plugins.trainers.iteration_warmup import IterationWarmup
 from k15_plugins.trainers.loss_figures import log_groups, log_loss, log_verdicts, mean_over_processes
 from k15_plugins.trainers.padding import logps_of_rows_cut_to_their_tokens
-from k15_plugins.trainers.partial_rollouts import build_partial_rollouts
+from k15_plugins.trainers.partial_rollout_trainer import PartialRolloutTrainer
 from k15_plugins.trainers.refill import replace_groups
 from k15_plugins.trainers.rollout_gap import rollout_gap, warn_of_rollout_gap
 from k15_plugins.trainers.sampled_grpo import SampledGRPOTrainer
-from k15_plugins.trainers.stopped import TrainingStopped
 
 # What TRL's log-probability function takes beside the tokens; absent for text.
 _FORWARD_KEYS = (
@@ -58,7 +55,7 @@ _FORWARD_KEYS = (
 )
 
 
-class MirrorDescentTrainer(SampledGRPOTrainer):
+class MirrorDescentTrainer(PartialRolloutTrainer):
     """Online mirror descent with an in-group length penalty (https://huggingface.co/papers/2501.12599, 2.3.2-2.3.4).
 
     Used like `GRPOTrainer`. The reference policy is the policy that sampled the iteration's rollouts: its
@@ -104,21 +101,9 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             silence_dropout_attributes(self.model)
         add_rewards(self)
         self._fails_truncated = self.args.fails_truncated()
-        self.repetition = self.args.repetition_rule()
-        self.rollouts = build_partial_rollouts(self)
         if self.args.lr_warmup_updates > 0:
             self.add_callback(IterationWarmup(self))
         check_mirror_descent(self)
-
-    def train(self, resume_from_checkpoint: Any = None, **kwargs: Any) -> Any:  # type: ignore[override]
-        """Train as `SampledGRPOTrainer.train`; the rollouts of a training before this one are not gone on with.
-
-        Args:
-            resume_from_checkpoint: As `SampledGRPOTrainer.train`.
-            **kwargs: The same.
-        """
-        self.rollouts = build_partial_rollouts(self)
-        return super().train(resume_from_checkpoint, **kwargs)
 
     def _generate_and_score_completions(self, inputs: list) -> dict[str, Any]:
         now = Iteration(self.iteration)
@@ -140,7 +125,7 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
                 break
             drawn.append(Iteration(self.iteration, refill=len(drawn)))
             try:
-                spare = super()._rollouts_of(inputs[: most * self.num_generations], drawn[-1])
+                spare = SampledGRPOTrainer._rollouts_of(self, inputs[: most * self.num_generations], drawn[-1])
             except ServerLost as lost:
                 # The batch is whole without it. The next iteration saves, and ends the training.
                 warnings.warn(f"{lost}; dead groups of this iteration stay.", stacklevel=2)
@@ -155,55 +140,8 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
             metrics["k15/refilled_groups"].append((dead_before.sum() - dead_after.sum()).item())
         return output
 
-    def _rollouts_of(self, inputs: list, now: Iteration) -> dict[str, Any]:
-        try:
-            return super()._rollouts_of(inputs, now)
-        except ServerLost as lost:
-            raise self._end_of_training(lost) from lost
-
     def _reset_optimizer(self) -> None:
         self.optimizer.state.clear()
-
-    def _end_of_training(self, lost: ServerLost) -> Exception:
-        """Save a checkpoint, if there is a training to go on with, and return the error that ends it."""
-        if not self.is_in_train:
-            return lost
-        assert self.rollouts is not None
-        self._save_checkpoint(self.model, trial=None)
-        return TrainingStopped(
-            f"{lost}; the training, with {len(self.rollouts.buffer.unfinished())} unfinished rollouts, was saved "
-            f"to {self.args.output_dir}/checkpoint-{self.state.global_step}: start the server and resume."
-        )
-
-    def _choose_problems(self, now: Iteration, number: int) -> list[int]:
-        """Draw problems; or generate first, over several iterations, and take the problems that are ready."""
-        if self.rollouts is None:
-            return super()._choose_problems(now, number)
-        now.groups = self.rollouts.collect(now, number)
-        return [group.problem for group in now.groups]
-
-    def _tokenize_prompts(self, prompts: list) -> Any:
-        if self.rollouts is None or self._now.groups is None or self._is_vlm:
-            return super()._tokenize_prompts(prompts)
-        return self.rollouts.prompts(self._now, self._local_problems(self._now))
-
-    def _generate_single_turn(
-        self, prompt_ids: list, images: Any, multimodal_fields: dict, *args: Any, **kwargs: Any
-    ) -> Any:
-        """Generate, or hand out what was generated beforehand."""
-        if self.rollouts is None:
-            return super()._generate_single_turn(prompt_ids, images, multimodal_fields, *args, **kwargs)
-        if self._now.groups is None:
-            return generate_whole(self, prompt_ids, images, multimodal_fields, *args, **kwargs)
-        local = self._local_trajectories(self._now)
-        return [each.ids_T.tolist() for each in local], [each.logps_T.tolist() for each in local]
-
-    def _local_trajectories(self, now: Iteration) -> list[Trajectory]:
-        return now.trajectories()[self._local_share(len(now.problems_N))]
-
-    def _mask_of_current_segments(self, now: Iteration, completion_mask_BT: Tensor) -> Tensor:
-        tokens = [each.tokens_of(now.number) for each in self._local_trajectories(now)]
-        return mask_of_last_tokens(completion_mask_BT, tokens)
 
     def _calculate_rewards(
         self, inputs: list, prompts: list, completions: list, completion_ids_list: list[list[int]]
@@ -211,13 +149,6 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         rewards_NF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         fill_added_rewards(self, rewards_NF, self._now)
         return rewards_NF
-
-    def _repeats(self, completion_ids_list: list[list[int]]) -> list[bool]:
-        rule = self.repetition
-        if rule is None:
-            return super()._repeats(completion_ids_list)
-        # An end-of-sequence token repeats nothing: it is the first of its response.
-        return [repeated_period(ids, rule) is not None for ids in completion_ids_list]
 
     def _set_advantages(self, now: Iteration, output: dict[str, Any]) -> None:
         """Put r - tau log Z in place of TRL's advantages, and which rollouts stay in the loss beside it."""
@@ -350,22 +281,6 @@ class MirrorDescentTrainer(SampledGRPOTrainer):
         if largest > bound and not self._has_warned_of_first_rho and self.accelerator.is_main_process:
             self._has_warned_of_first_rho = True
             warn_of_first_rho(largest, bound)
-
-    def _state_dict(self) -> dict[str, Any]:
-        rollouts = None if self.rollouts is None else self.rollouts.state_dict()
-        return {**super()._state_dict(), "partial_rollouts": rollouts}
-
-    def _load_state_dict(self, state: dict[str, Any]) -> None:
-        super()._load_state_dict(state)
-        saved = state["partial_rollouts"]  # None without any of the options then
-        if self.rollouts is not None and saved is not None:
-            self.rollouts.load_state_dict(saved)
-        elif saved is not None and saved["buffer"]["problems"]:
-            raise ValueError(
-                f"the checkpoint holds {len(saved['buffer']['problems'])} groups of rollouts that are not trained on "
-                "yet, and the training has no option for them; set rollout_budget_tokens, rollout_pause_share or "
-                "repetition_max_period."
-            )
 
 
 def _loss_mask(batch: dict[str, Any]) -> Tensor:
