@@ -16,9 +16,9 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from runs.test_conf import NEEDED
 
 from k15_plugins.models import TINY
-from k15_plugins.runs import cli
+from k15_plugins.runs import cli, keys
 from k15_plugins.runs.build import build
-from k15_plugins.runs.conf import CONF, keys
+from k15_plugins.runs.conf import CONF
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 import k15_plugins
 from k15_plugins.evaluation.accuracy import evaluate
 from k15_plugins.models.tiny_reasoner import tiny_model, tiny_tokenizer
-from k15_plugins.stages.warm_start import warm_start
+from k15_plugins.stages.warm_start import train_on_thoughts
 from k15_plugins.tasks.entries import dump_entry
 from k15_plugins.tasks.thoughts import count_steps, final_answer
 
@@ -47,7 +47,7 @@ def start(folder, seed=0, **changes):
         "bf16": False,
         "disable_tqdm": True,
     } | changes
-    result = warm_start(
+    result = train_on_thoughts(
         model, tokenizer, TRAIN, HELD_OUT, str(folder), right, traces=64, max_new_tokens=8, seed=seed, sft=sft
     )
     return result, model, tokenizer

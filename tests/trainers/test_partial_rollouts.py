@@ -10,7 +10,7 @@ from k15_plugins import PrioritizedSampler
 from k15_plugins.generation.segments import Segment
 from k15_plugins.generation.vllm_server import ServerLost
 from k15_plugins.objective import mirror_descent_loss
-from k15_plugins.trainers import mirror_descent, partial_rollouts
+from k15_plugins.trainers import partial_rollout_trainer, partial_rollouts
 from k15_plugins.trainers.fill import mask_of_last_tokens
 
 GREEDY = {"do_sample": False, "temperature": None}
@@ -323,7 +323,7 @@ def test_a_server_lost_while_evaluating_ends_the_training_with_a_checkpoint(tmp_
         "eval_steps": 3,
     }
     with monkeypatch.context() as patch:
-        patch.setattr(mirror_descent, "generate_whole", lost)
+        patch.setattr(partial_rollout_trainer, "generate_whole", lost)
         trainer, listener = build(tmp_path, **settings, max_steps=6)
         with pytest.raises(RuntimeError, match=r"the server is gone; .*checkpoint-3: start the server and resume"):
             trainer.train()
