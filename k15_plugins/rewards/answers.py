@@ -98,6 +98,8 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     Raises:
         ValueError: If it is no regular expression.
     """
+    if not isinstance(pattern, str):
+        raise ValueError(f"answer_pattern={pattern!r} must be text, a regular expression such as AFTER_ANSWER.")
     try:
         return re.compile(pattern, re.DOTALL)
     except re.error as error:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import Any
 
 from k15_plugins.rewards.answers import AFTER_ANSWER, boxed_answer, compile_pattern, final_answer, response_text
@@ -40,7 +41,7 @@ class ExactMatchReward:
         prompts: Sequence[Any],
         completions: Sequence[Completion],
         completion_ids: Any,
-        answer: list[str],
+        answer: list[str | int | float],
         **_: Any,
     ) -> list[float]:
         """Reward a batch, as TRL calls it.
@@ -49,14 +50,26 @@ class ExactMatchReward:
             prompts: Not used.
             completions: Responses, plain or as messages.
             completion_ids: Not used.
-            answer: The dataset's column of right answers.
+            answer: The dataset's column of right answers; a number is taken as its text.
             _: TRL's other arguments, not used.
 
         Returns:
             0.0 or 1.0 for each response.
+
+        Raises:
+            ValueError: If a right answer is neither text nor a number.
         """
         given = [self.extract(completion) for completion in completions]
-        return [float(g is not None and g.split() == a.split()) for g, a in zip(given, answer, strict=True)]
+        right = [_as_text(a) for a in answer]
+        return [float(g is not None and g.split() == r.split()) for g, r in zip(given, right, strict=True)]
+
+
+def _as_text(right: str | int | float) -> str:
+    if isinstance(right, str):
+        return right
+    if isinstance(right, Real) and not isinstance(right, bool):
+        return str(right)
+    raise ValueError(f"answer has {right!r:.100}; the column of right answers must hold text or numbers.")
 
 
 class _VerifiedReward:
@@ -118,6 +131,8 @@ class ReasoningGymReward(_VerifiedReward):
     def __init__(
         self, answer_pattern: str = AFTER_ANSWER, threshold: float = 1.0, timeout_seconds: float = 5.0
     ) -> None:
+        if isinstance(threshold, bool) or not isinstance(threshold, Real):
+            raise ValueError(f"threshold={threshold!r} must be a number above 0 and at most 1; 1 is usual.")
         if not 0 < threshold <= 1:
             raise ValueError(f"threshold={threshold} must be above 0 and at most 1, the highest score; 1 is usual.")
         super().__init__(
@@ -172,10 +187,13 @@ class MathReward(_VerifiedReward):
             looks for one by its own rules, as in published scores.
 
     Raises:
-        ValueError: If the pattern is no regular expression, or the time limit is not above 0.
+        ValueError: If the pattern is no regular expression, `strict` is no truth value, or the time limit is out of
+            its range.
     """
 
     def __init__(self, answer_pattern: str | None = None, timeout_seconds: float = 5.0, strict: bool = True) -> None:
+        if not isinstance(strict, bool):
+            raise ValueError(f"strict={strict!r} must be true or false; true is for training, false for evaluation.")
         super().__init__("math", "k15_plugins.rewards.score_math:score", answer_pattern, 1.0, timeout_seconds)
         self._strict = strict
 
@@ -184,7 +202,7 @@ class MathReward(_VerifiedReward):
         prompts: Sequence[Any],
         completions: Sequence[Completion],
         completion_ids: Any,
-        answer: list[str],
+        answer: list[str | int | float],
         log_metric: LogMetric | None = None,
         **_: Any,
     ) -> list[float]:
@@ -194,14 +212,19 @@ class MathReward(_VerifiedReward):
             prompts: Not used.
             completions: Responses, plain or as messages.
             completion_ids: Not used.
-            answer: The dataset's column of right answers, plain or LaTeX.
+            answer: The dataset's column of right answers, plain or LaTeX; a number is taken as its text.
             log_metric: TRL's; gets `k15/verifier_failures`, the number of failed samples.
             _: TRL's other arguments, not used.
 
         Returns:
             0.0 or 1.0 for each response.
+
+        Raises:
+            ValueError: If a right answer is neither text nor a number.
         """
         given = [self.extract(completion) for completion in completions]
         whole = [g is None and not self._strict for g in given]
         texts = [response_text(c) if w else g for c, w, g in zip(completions, whole, given, strict=True)]
-        return self._reward(texts, [(a, self._strict, w) for a, w in zip(answer, whole, strict=True)], log_metric)
+        return self._reward(
+            texts, [(_as_text(a), self._strict, w) for a, w in zip(answer, whole, strict=True)], log_metric
+        )

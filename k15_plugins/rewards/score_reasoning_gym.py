@@ -5,9 +5,7 @@ and Python's read literals only.
 """
 
 import ast
-import re
 from collections.abc import Callable, Collection
-from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +13,9 @@ from reasoning_gym.algorithmic import binary_matrix, spiral_matrix, string_inser
 from reasoning_gym.factory import create_dataset
 from reasoning_gym.games import n_queens
 
+from k15_plugins.rewards.answer_forms import has_form, is_right
+from k15_plugins.rewards.answer_notation import written_forms
+from k15_plugins.rewards.plain_mathematics import is_plain_mathematics
 from k15_plugins.tasks.entries import dump_entry, load_entry
 
 # These scorers call eval on the answer, and an answer is not code to run: literals are all they look for.
@@ -31,15 +32,17 @@ def score(answer: str, task: str, entry: str) -> float:
         entry: The problem's entry as `tasks.entries.dump_entry` wrote it.
 
     Returns:
-        The scorer's value in [0, 1]; 0.0 where the scorer is known to pay for this wrong answer, or would run
-            this answer as code and it is no plain mathematics.
+        The scorer's value in [0, 1] for the answer, or for what it says in another notation if that is more; 0.0
+            where the scorer is known to pay for this wrong answer, or would run it as code and it is no plain
+            mathematics.
     """
     loaded = load_entry(entry)
-    if task in _NAMES and not is_plain_mathematics(answer, _NAMES[task](loaded)):
-        return 0.0
-    if task in _DEMANDS and not _DEMANDS[task](answer, loaded):
-        return 0.0
-    return _scorer(task, dump_entry(loaded["config"])).score_answer(answer, loaded)
+    best = 0.0
+    for form in dict.fromkeys(written_forms(answer, task, loaded)):
+        best = max(best, _score(form, task, loaded))
+        if best >= 1:
+            break
+    return best
 
 
 @lru_cache(maxsize=4096)
@@ -56,32 +59,13 @@ def prepare(task: str, entry: str) -> None:
     _scorer(task, dump_entry(loaded["config"])).score_answer(loaded["answer"], loaded)
 
 
-def is_plain_mathematics(text: str, names: Collection[str]) -> bool:
-    """Whether a text is an expression of numbers, names, `+ - * / ** ^`, brackets and calls of known functions only.
-
-    Nothing is evaluated.
-
-    Args:
-        text: The text.
-        names: Variables and constants that may occur; functions only where sine may.
-
-    Returns:
-        False too if it is no expression at all.
-    """
-    if _TOKEN.sub("", text):
-        return False
-    try:
-        nodes = list(ast.walk(ast.parse(text.strip(), mode="eval")))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
-    return all(
-        isinstance(node, _NODES)
-        and (not isinstance(node, ast.Constant) or type(node.value) in (int, float))
-        and (not isinstance(node, ast.Call) or (isinstance(node.func, ast.Name) and not node.keywords))
-        and (not isinstance(node, ast.Name) or node.id in (_FUNCTIONS if id(node) in called else names))
-        for node in nodes
-    )
+def _score(answer: str, task: str, entry: dict[str, Any]) -> float:
+    if not has_form(answer, task):
+        return 0.0
+    if task in _NAMES and not is_plain_mathematics(answer, _NAMES[task](entry)):
+        return 0.0
+    value = _scorer(task, dump_entry(entry["config"])).score_answer(answer, entry)
+    return 0.0 if value >= 1 and not is_right(answer, task, entry) else value
 
 
 @lru_cache(maxsize=256)
@@ -89,25 +73,6 @@ def _scorer(task: str, config: str) -> Any:
     """A dataset with the problem's settings: a few scorers, e.g. of puzzle24, look at them."""
     return create_dataset(task, **load_entry(config), size=1, seed=0)
 
-
-def _near(answer: str, entry: dict[str, Any]) -> bool:
-    return abs(Fraction(answer.replace(",", "")) - Fraction(entry["answer"])) <= 1e-4
-
-
-def _same_word(answer: str, entry: dict[str, Any]) -> bool:
-    return answer.casefold() == entry["answer"].casefold()
-
-
-def _same_numbers(answer: str, entry: dict[str, Any]) -> bool:
-    return sorted(map(int, re.findall(r"\d+", answer))) == sorted(entry["metadata"]["numbers"])
-
-
-# What some scorers of reasoning-gym 0.1.25 forget to ask for; a policy finds such gaps.
-_DEMANDS: dict[str, Callable[[str, dict[str, Any]], bool]] = {
-    "coin_flip": _near,  # full marks for "0" where the answer is 0.5
-    "game_of_life_halting": _same_word,  # full marks for every answer
-    "puzzle24": _same_numbers,  # full marks for 24 made of other numbers
-}
 
 # The scorers that let sympy read the answer, with the names that may occur in it. Functions are named too, so that an
 # answer does not leave the work to sympy: the scorers of integrals pay for Integral(...) of what was asked for.
@@ -120,15 +85,3 @@ _NAMES: dict[str, Callable[[dict[str, Any]], Collection[str]]] = {
     "simple_integration": lambda entry: (entry["metadata"]["variable"], "C", "E", "pi"),
     "intermediate_integration": lambda entry: (entry["metadata"]["variable"], "C", "E", "pi"),
 }
-_FUNCTIONS = (
-    *("abs", "Abs", "Rational", "sqrt", "exp", "log", "ln", "sin", "cos", "tan", "cot", "sec", "csc"),
-    *("asin", "acos", "atan", "acot", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh"),
-)
-_TOKEN = re.compile(
-    r"\s|[-+*/^(),]|(?<![\w.])(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])|(?<![\w.])[A-Za-z]\w*(?![\w.])",
-    re.ASCII,
-)
-_NODES = (
-    *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.Constant, ast.Name, ast.Load, ast.Call),
-    *(ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Pow, ast.BitXor, ast.UAdd, ast.USub),
-)

@@ -16,11 +16,13 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
+from numbers import Real
 from typing import Any, NamedTuple
 
 from k15_plugins.rewards.verify_worker import read_outcome
 
 _START_SECONDS = 120.0
+_LONGEST_SECONDS = 3600
 # A sample may take this many times its limit by the clock, because a busy machine gives it a part of a processor only.
 _WALL_FACTOR = 6.0
 # -P keeps the working directory out of the path: a file math.py there must not be imported. The parent's own path
@@ -63,12 +65,16 @@ class GuardedVerifier:
             the clock it may take six times as long.
 
     Raises:
-        ValueError: If the time limit is not above 0.
+        ValueError: If the time limit is no number above 0, or more than an hour.
     """
 
     def __init__(self, target: str, timeout_seconds: float = 5.0) -> None:
-        if not timeout_seconds > 0:
-            raise ValueError(f"timeout_seconds={timeout_seconds} must be above 0; 5 is usual.")
+        if isinstance(timeout_seconds, bool) or not isinstance(timeout_seconds, Real):
+            raise ValueError(f"timeout_seconds={timeout_seconds!r} must be a number above 0; 5 is usual.")
+        if not 0 < timeout_seconds <= _LONGEST_SECONDS:
+            raise ValueError(
+                f"timeout_seconds={timeout_seconds} must be above 0 and at most {_LONGEST_SECONDS}; 5 is usual."
+            )
         self.target = target
         self.timeout_seconds = timeout_seconds
         self._worker: _Worker | None = None

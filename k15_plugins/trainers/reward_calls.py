@@ -1,6 +1,7 @@
 """Reward functions as they are called in training: what goes wrong is told with function, problem and response."""
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from numbers import Real
@@ -115,7 +116,7 @@ class RewardCalls:
                     f"the reward function {name} must return numbers, got {reward!r:.100} for "
                     f"{self._place(batch, row)}; return a number, or None where there is no verdict."
                 )
-            checked.append(None if reward is None else float(reward))
+            checked.append(None if reward is None else _as_float(reward))
         self._note(checked, name, batch)
         return checked
 
@@ -161,6 +162,14 @@ def _row_that_fails(function: Callable[..., Any], batch: dict[str, Any]) -> int 
         except Exception:
             return row
     return None
+
+
+def _as_float(reward: Any) -> float:
+    """The reward as a float; infinite where it is too large for one, e.g. 10**400."""
+    try:
+        return float(reward)
+    except OverflowError:
+        return math.inf if reward > 0 else -math.inf
 
 
 def _excerpt(text: Any, characters: int = 120) -> str:

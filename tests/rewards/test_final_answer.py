@@ -63,22 +63,36 @@ def test_partial_credit_is_thresholded():
 
 
 def test_a_scorer_has_the_settings_of_its_problem():
-    one_place = {"min_num_decimal_places": 1, "max_num_decimal_places": 1}  # it allows an error in the last place
-    columns = {"task": ["decimal_arithmetic"] * 2, "entry": [entry("?", "0.5", {}, one_place), entry("?", "0.5")]}
-    assert call(GYM, ["answer 0.6", "answer 0.6"], **columns)[0] == [1.0, 0.0]
+    one_place = {"min_num_decimal_places": 1, "max_num_decimal_places": 1}
+    entries = [entry("?", "0.54321", {}, one_place), entry("?", "0.54321"), entry("?", "0.5", {}, one_place)]
+    columns = {"task": ["decimal_arithmetic"] * 3, "entry": entries}
+    assert call(GYM, ["answer 0.5432", "answer 0.54", "answer 0.6"], **columns)[0] == [1.0, 0.0, 0.0]
 
 
 def test_gaps_of_scorers_do_not_pay():
     problems = [
         ("coin_flip", "0.5", "0", "1/2", {}),
         ("game_of_life_halting", "True", "False", "true", {}),
+        ("puzzle24", "", "5*5 - 1/5", "(5 - 1/5)*5", {"numbers": [5, 5, 5, 1]}),
+        ("complex_arithmetic", "1.0 + 2.0i", "nan", "1 + 2i", {"result": (1.0, 2.0)}),
+        ("number_sorting", "['1', '2']", "['1.9', '2.9']", "['1', '2.0']", {"direction": "ascending"}),
+        ("number_sorting", "['1', '2']", "[NaN, NaN]", "[1, 2]", {"direction": "ascending"}),
+        ("coin_flip", "3.051757812e-05", "0", "1/32768", {}),
+        ("calendar_arithmetic", "-1", "99", "-1", {"task": "recurring_event_day"}),
+        (
+            "propositional_logic",
+            "",
+            "(P ∨ x)",
+            "(P ∧ Q)",
+            {"premises": ["P", "Q"], "variables": ["P", "Q"]},
+        ),
         ("puzzle24", "", "6 * 4 * 1 * 1", "(9 - 5) * (8 - 2)", {"numbers": [5, 8, 9, 2]}),
         ("spiral_matrix", "1 2", "[1, 2]", "1 2", {}),
     ]
     tasks = [task for task, *_ in problems]
     entries = [entry("?", gold, metadata) for _, gold, _, _, metadata in problems]
-    assert call(GYM, [f"answer {wrong}" for _, _, wrong, _, _ in problems], task=tasks, entry=entries)[0] == [0.0] * 4
-    assert call(GYM, [f"answer {right}" for _, _, _, right, _ in problems], task=tasks, entry=entries)[0] == [1.0] * 4
+    assert call(GYM, [f"answer {wrong}" for _, _, wrong, _, _ in problems], task=tasks, entry=entries)[0] == [0.0] * 11
+    assert call(GYM, [f"answer {right}" for _, _, _, right, _ in problems], task=tasks, entry=entries)[0] == [1.0] * 11
 
 
 def test_no_scorer_runs_an_answer_as_code(tmp_path):
@@ -229,3 +243,34 @@ def test_trl_can_name_and_pickle_a_reward(reward):
 def test_a_threshold_above_full_marks_is_refused():
     with pytest.raises(ValueError, match=r"threshold=1\.5 must be above 0 and at most 1"):
         ReasoningGymReward(threshold=1.5)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: ExactMatchReward(None), "answer_pattern=None must be text"),
+        (lambda: ExactMatchReward(5), "answer_pattern=5 must be text"),
+        (lambda: MathReward(strict="no"), "strict='no' must be true or false"),
+        (lambda: MathReward(timeout_seconds="5"), "timeout_seconds='5' must be a number"),
+        (lambda: MathReward(timeout_seconds=float("inf")), "timeout_seconds=inf must be above 0 and at most 3600"),
+        (lambda: MathReward(timeout_seconds=1e9), "timeout_seconds=1000000000.0 must be above 0 and at most 3600"),
+        (lambda: MathReward(timeout_seconds=float("nan")), "timeout_seconds=nan must be above 0"),
+        (lambda: ReasoningGymReward(timeout_seconds=True), "timeout_seconds=True must be a number"),
+        (lambda: ReasoningGymReward(threshold="1"), "threshold='1' must be a number"),
+        (lambda: ReasoningGymReward(threshold=float("nan")), "threshold=nan must be above 0"),
+    ],
+)
+def test_a_wrong_setting_is_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_numbers_are_right_answers_too():
+    assert call(ExactMatchReward(), ["answer 1", "answer 2", "answer 2.5"], answer=[1, 1, 2.5])[0] == [1.0, 0.0, 1.0]
+    assert call(MATH, [r"\boxed{1}", r"\boxed{2}", r"\boxed{2.5}"], answer=[1, 1, 2.5])[0] == [1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("reward", [ExactMatchReward(), MATH])
+def test_a_right_answer_that_is_neither_text_nor_number_is_refused(reward):
+    with pytest.raises(ValueError, match="answer has None; the column of right answers must hold text or numbers"):
+        call(reward, ["answer 1"], answer=[None])

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 from reasoning_gym.factory import DATASETS, create_dataset
 
-from k15_plugins.rewards.score_reasoning_gym import is_plain_mathematics
 from k15_plugins.rewards.verify import GuardedVerifier
 from k15_plugins.tasks.entries import dump_entry
 from k15_plugins.tasks.reasoning_gym import Task, reasoning_gym_problems
@@ -19,7 +18,8 @@ READ_BY_PYTHON = ["binary_matrix", "n_queens", "spiral_matrix", "string_insertio
 
 TAKE_OVER = (
     "import k15_plugins.rewards.score_reasoning_gym as m; "
-    "m._scorer=lambda *a: type(chr(65), (), dict(score_answer=lambda *a: 1.0))(); m._NAMES.clear(); m._DEMANDS.clear()"
+    "m._scorer=lambda *a: type(chr(65), (), dict(score_answer=lambda *a: 1.0))(); m._NAMES.clear(); "
+    "m.has_form=m.is_right=lambda *a: True"
 )
 ISSUE = "x.__class__._eval_subs.__globals__['__builtins__']['exec']({code!r})"
 
@@ -120,7 +120,7 @@ def test_right_answers_and_their_variants_keep_the_verdicts_of_the_scorer(name, 
                 f"{answer} + 0",
                 f"2*({answer})/2",
             ]
-            variants += [f"{answer} + 1", "7", answer.replace("**", "^"), f"0.5*({answer})", f"+({answer})"]
+            variants += [f"{answer} + 1", "7", f"0.5*({answer})", f"+({answer})"]
             if "Integral" in answer:  # repeats the question; the scorer pays for it
                 variants = [variant for variant in variants if "Integral" not in variant]
             given = [(variant, name, dump_entry({**entry, "config": settings})) for variant in variants]
@@ -145,62 +145,6 @@ def _settings(name):
         ],
         "simple_integration": [{}, {"min_degree": -5, "symbols": ("X",)}],
     }[name]
-
-
-@pytest.mark.parametrize(
-    ("text", "plain"),
-    [
-        ("(1 + 2)*3/4 - 5", True),
-        ("2**3 ^ 4", True),
-        ("-.5e-3*x**2 + sqrt(2)*E**x + C", True),
-        ("Rational(1, 2)*x", True),
-        ("exp(-x)\n* sin(pi*x)", False),  # Python ends the expression there, so sympy does too
-        ("exp(-x\n)", True),
-        ("", False),
-        ("y", False),
-        ("x(2)", False),
-        ("sin", False),
-        ("exp(x).diff(x)", False),
-        ("1.0.real", False),
-        ("1 .real", False),
-        ("x.real", False),
-        ("x . real", False),
-        ("x[0]", False),
-        ("{x}", False),
-        ("'x'", False),
-        ("x_1", False),
-        ("__name__", False),
-        ("1_000", False),
-        ("0x10", False),
-        ("1j", False),
-        ("5!", False),
-        ("7//2", False),
-        ("7 % 2", False),
-        ("x, C", False),
-        ("x if C else 1", False),
-        ("x and C", False),
-        ("not x", False),
-        ("lambda x", False),
-        ("True", False),
-        ("exp(*x)", False),
-        ("exp(**x)", False),
-        ("Integral(x, x)", False),
-        ("sympify(1)", False),
-        ("ｘ", False),
-        ("ｅxp(x)", False),
-        ("١", False),
-        ("x\u00a0+ 1", False),
-        ("x = 1", False),
-        ("x # C", False),
-        ("x \\\n + 1", False),
-        ("(" * 500 + "x" + ")" * 500, False),
-        ("-" * 100_000 + "x", False),
-        (" " * 100_000 + "!", False),
-        ("1" * 100_000 + "a", False),
-    ],
-)
-def test_plain_mathematics(text, plain):
-    assert is_plain_mathematics(text, ("x", "C", "E", "pi")) == plain
 
 
 def test_what_the_guard_refuses_ran_without_it(tmp_path, problems):
