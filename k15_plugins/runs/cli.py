@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from k15_plugins.processes import hold_lifeline
-from k15_plugins.runs import closing, folder, keys, model_names, resume, rewards, values
+from k15_plugins.runs import closing, figures, folder, keys, model_names, resume, rewards, values
 from k15_plugins.runs.conf import CONF
 from k15_plugins.runs.labels import say, show_any_text
 from k15_plugins.runs.launch import Backend, start_job
@@ -241,6 +241,7 @@ def prepare(composed: DictConfig) -> tuple[dict[str, Any], Backend]:
     if isinstance(backend, MegatronBackend):
         check_stage(config)
     rewards.check_own_columns(config)
+    figures.check_metric(config)
     return config, backend
 
 

@@ -30,8 +30,8 @@ AT_ONCE = [
     ("trainer.args.learning_rate=-1e-4", r"learning_rate must be above 0, got -0\.0001"),
     ("trainer.args.learning_rate=0", "learning_rate must be above 0, got 0"),
     ("trainer.args.learning_rate=nan", "learning_rate must be a finite number, got nan"),
-    ("trainer.args.temperature=0", "temperature must be above 0, got 0"),
-    ("trainer.args.temperature=-1", "temperature must be above 0, got -1"),
+    ("trainer.args.temperature=0", r"temperature must be above 0 \(1 samples from the policy itself\), got 0"),
+    ("trainer.args.temperature=-1", "temperature must be above 0 .*got -1"),
     ("trainer.args.temperature=inf", "temperature must be a finite number, got inf"),
     ("+trainer.args.top_p=0", "top_p must be above 0 and at most 1, got 0"),
     ("+trainer.args.top_p=1.5", "top_p must be above 0 and at most 1"),
@@ -63,6 +63,9 @@ AT_ONCE = [
     ("trainer=no_training", r"trainer\._target_ must name a class .*; take trainer=mirror_descent or trainer=grpo"),
     ("reward.answer=5", r"reward\.answer has no _target_; give the class or function"),
     ("metric=5", "metric must be the name of a figure or null, got 5"),
+    ("metric=eval_k15/acuracy", r"metric must be a figure that the run writes, .*; did you mean eval_k15/accuracy\?"),
+    ("metric=rewards/length/mean", r"did you mean rewards/length_reward/mean\?"),
+    ("metric=xyz", "take one of eval_k15/accuracy, "),
     # models
     (
         "model=hub model.name=outputs/nothing/model",
@@ -181,3 +184,13 @@ def test_a_mistake_is_told_before_a_model_is_loaded(mistake, told, files):
     assert said is not None
     assert len(said.splitlines()) == 1
     assert re.search(told, said), said
+
+
+@pytest.mark.parametrize("metric", ["eval_k15/accuracy", "k15/rho_abs_mean", "sampler/drawn_unsolved", "eval_reward"])
+def test_a_figure_that_a_run_writes_is_taken_as_its_metric(metric):
+    assert prepare(OmegaConf.create(compose(KIMI, *SMALL, f"metric={metric}")))[0]["metric"] == metric
+
+
+def test_a_reward_of_a_users_own_may_log_any_figure():
+    own = ["+reward.own._target_=builtins.len", "metric=anything"]
+    assert prepare(OmegaConf.create(compose(KIMI, *SMALL, *own)))[0]["metric"] == "anything"

@@ -72,9 +72,9 @@ def test_an_option_that_acts_is_taken(tmp_path, changes):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"max_steps": 0}, "max_steps=0 is out of range; take 1 or more updates, or leave it out"),
+        ({"max_steps": 0}, "max_steps must be 1 or more updates (-1: as num_train_epochs says), got 0; take"),
         ({"max_steps": "5"}, "max_steps='5' is not a whole number"),
-        ({"max_steps": -1, "num_train_epochs": 0}, "num_train_epochs=0 is out of range; take a number > 0"),
+        ({"max_steps": -1, "num_train_epochs": 0}, "num_train_epochs must be above 0, got 0"),
         ({"neftune_noise_alpha": 5.0}, "neftune_noise_alpha=5.0 adds noise to every forward pass"),
         ({"repetition_max_period": 3, "repetition_min_count": 0}, "min_count=0 must be 2 or more"),
     ],
@@ -100,6 +100,19 @@ def test_what_a_sampler_leaves_without_effect_is_refused_before_a_model_is_loade
     del arguments["updates_per_iteration"]
     with pytest.raises(ValueError, match=sentence):
         SampledGRPOTrainer(no_model, [tiny.odd_start], GRPOConfig(**arguments), train_dataset=tiny.problems())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"max_steps": 0}, {"max_steps": -5}, {"max_steps": -1, "num_train_epochs": 0}, {"save_steps": 1.5}],
+)
+def test_trls_own_arguments_are_refused_too_if_they_train_nothing(tmp_path, changes):
+    arguments = tiny.arguments(tmp_path, **changes)
+    del arguments["updates_per_iteration"]
+    with pytest.raises(ValueError, match=f"{list(changes)[-1]} must be "):
+        SampledGRPOTrainer(
+            str(tmp_path / "no_model"), [tiny.odd_start], GRPOConfig(**arguments), train_dataset=tiny.problems()
+        )
 
 
 def test_a_bound_for_the_gap_to_the_sampler_needs_its_log_probabilities(tmp_path):
