@@ -27,9 +27,9 @@ _HOMES = {
     "merge_checkpoints": "long2short.merge",
     "shortest_rows": "long2short.shortest",
     "preference_pairs": "long2short.pairs",
-    "Point": "long2short.selection",
-    "frontier": "long2short.selection",
-    "select": "long2short.selection",
+    "Point": "evaluation.frontier",
+    "frontier": "evaluation.frontier",
+    "select": "evaluation.frontier",
     "Long2ShortDPOConfig": "trainers.long2short_dpo",
     "Long2ShortDPOTrainer": "trainers.long2short_dpo",
 }

@@ -71,7 +71,9 @@ def known_figures(config: dict[str, Any]) -> list[str] | None:
     stage = config["stage"]["_target_"].removeprefix(_STAGES)
     if stage in _OF_STAGES:
         return _names(_OF_STAGES[stage])
-    nodes = [config["trainer"], config["sampler"], *config["reward"].values()] if stage == "reinforce.reinforce" else []
+    nodes = (
+        [config["trainer"], config["sampler"], *config["reward"].values()] if stage == "reinforce.reinforce" else []
+    )
     # Reward functions log what they like, by TRL's log_metric.
     if not nodes or not all(str(node.get("_target_")).startswith(_OWN) for node in nodes):
         return None
@@ -101,5 +103,13 @@ def _names(text: str) -> list[str]:
 
 
 def _summary(known: list[str]) -> list[str]:
-    most_asked = ("eval_k15/accuracy", "k15/accuracy", "reward", "completions/mean_length", "accuracy", "tokens", "loss")
+    most_asked = (
+        "eval_k15/accuracy",
+        "k15/accuracy",
+        "reward",
+        "completions/mean_length",
+        "accuracy",
+        "tokens",
+        "loss",
+    )
     return [name for name in most_asked if name in known]

@@ -79,7 +79,9 @@ def reasoning_gym_problems(
     """
     check_prompt_options(template, ["question", "metadata"], system, conversational)
     if not _is_list(mixture):
-        raise ValueError(f"mixture must be a list of tasks, got {mixture!r:.100}; give [{{'name': 'chain_sum'}}], say.")
+        raise ValueError(
+            f"mixture must be a list of tasks, got {mixture!r:.100}; give [{{'name': 'chain_sum'}}], say."
+        )
     tasks = [_as_task(item) for item in mixture]
     if not tasks:
         raise ValueError("mixture=[] has no task; name at least one, e.g. [{name: chain_sum}].")

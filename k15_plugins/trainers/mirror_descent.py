@@ -28,7 +28,7 @@ from k15_plugins.generation.vllm_server import ServerLost
 from k15_plugins.objective import UpdateLoss, baseline, is_in_group_of_equals, keep_after_drop, rest_advantages
 from k15_plugins.rollouts import Trajectory, repeated_period
 from k15_plugins.trainers.added_rewards import ADDED_REWARDS, add_rewards, fill_added_rewards
-from k15_plugins.trainers.checks import check_added_reward, check_mirror_descent
+from k15_plugins.trainers.checks import check_mirror_descent
 from k15_plugins.trainers.config import MirrorDescentConfig
 from k15_plugins.trainers.dropout import silence_dropout_attributes
 from k15_plugins.trainers.fill import fill_up, mask_of_last_tokens
@@ -39,6 +39,7 @@ from k15_plugins.trainers.loss_figures import log_groups, log_loss, log_verdicts
 from k15_plugins.trainers.padding import logps_of_rows_cut_to_their_tokens
 from k15_plugins.trainers.partial_rollouts import build_partial_rollouts
 from k15_plugins.trainers.refill import replace_groups
+from k15_plugins.trainers.reward_checks import check_added_reward
 from k15_plugins.trainers.sampled_grpo import SampledGRPOTrainer
 from k15_plugins.trainers.sampler_gap import sampler_gap, warn_of_sampler_gap
 from k15_plugins.trainers.stopped import TrainingStopped

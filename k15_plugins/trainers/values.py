@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Collection
 from dataclasses import fields
+from enum import Enum
 from numbers import Integral, Real
 from typing import Any, get_args, get_type_hints
 
@@ -75,6 +76,15 @@ RANGES: dict[str, Range] = {
 }
 """What a training argument may be, and that in words: of a script and of a run."""
 
+_LEVELS = ("debug", "info", "warning", "error", "critical", "passive", "detail")
+CHOICES: dict[str, tuple[str, ...]] = {
+    "log_level": _LEVELS,
+    "log_level_replica": _LEVELS,
+    "ddp_backend": ("nccl", "mpi", "xccl", "gloo", "hccl"),
+    "vllm_mode": ("server", "colocate"),
+}
+"""Texts among which a training argument chooses; those of enumerations are found by themselves."""
+
 
 def check_values(args: Any, names: Collection[str]) -> None:
     """Refuse texts and the like for numbers and flags, numbers that are not finite, and numbers out of range.
@@ -86,12 +96,19 @@ def check_values(args: Any, names: Collection[str]) -> None:
     Raises:
         ValueError: Naming the argument, its value, and what it may be.
     """
-    kinds = _kinds(type(args))
+    hints = {name: set(get_args(hint) or (hint,)) for name, hint in get_type_hints(type(args)).items()}
     defaults = {each.name: each.default for each in fields(args)}
     for name in names:
-        value, kind, default = getattr(args, name), kinds.get(name), defaults[name]
+        value, hint, default = getattr(args, name), hints[name], defaults[name]
+        kind, choices = _kind(hint), CHOICES.get(name) or _choices(hint)
         # A default may be of another type, until TRL or transformers replace it.
-        if kind is None or value is None or value is default:
+        if value is default or (value is None and type(None) in hint):
+            continue
+        if choices and value not in choices:
+            raise ValueError(
+                f"{name} must be one of {', '.join(choices)}, got {value!r}; correct it, or leave it out."
+            )
+        if kind is None and not (name in RANGES and isinstance(value, Real)):
             continue
         if kind is bool:
             if not isinstance(value, bool | np.bool_):
@@ -115,7 +132,12 @@ def check_values(args: Any, names: Collection[str]) -> None:
         )
 
 
-def _kinds(config: type) -> dict[str, type]:
-    """Return which arguments are whole numbers, numbers or flags, or None beside it."""
-    hints = {name: set(get_args(hint) or (hint,)) - {type(None)} for name, hint in get_type_hints(config).items()}
-    return {name: kinds.pop() for name, kinds in hints.items() if kinds in ({int}, {float}, {bool})}
+def _kind(hint: set[Any]) -> type | None:
+    """Return whether an argument is a whole number, a number or a flag, be it None as well."""
+    kinds = hint - {type(None)}
+    return kinds.pop() if kinds in ({int}, {float}, {bool}) else None
+
+
+def _choices(hint: set[Any]) -> tuple[str, ...]:
+    enumerations = [kind for kind in hint if isinstance(kind, type) and issubclass(kind, Enum)]
+    return tuple(member.value for kind in enumerations for member in kind)

@@ -133,7 +133,9 @@ def test_a_dataset_that_is_not_there_is_refused():
 def test_another_encoding_is_told_with_its_line_and_the_cure(tmp_path):
     path = tmp_path / "latin.jsonl"
     path.write_bytes('{"prompt": "1", "answer": "2"}\n{"prompt": "é", "answer": "2"}\n'.encode("latin-1"))
-    with pytest.raises(ValueError, match=r"latin\.jsonl, line 2 must be in UTF-8, got the byte 0xe9 at 13; convert the"):
+    with pytest.raises(
+        ValueError, match=r"latin\.jsonl, line 2 must be in UTF-8, got the byte 0xe9 at 13; convert the"
+    ):
         load_problems(path)
     path.write_bytes(b"\xef\xbb\xbf" + b'{"prompt": "1", "answer": "2"}\n')
     assert load_problems(path).train["prompt"][:] == ["1"]
