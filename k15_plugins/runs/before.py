@@ -1,5 +1,6 @@
 """What the job checks before its stage begins: the nodes of the config, and all training arguments in it."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from hydra.utils import get_object
 
 from k15_plugins.runs import folder, keys, values
 from k15_plugins.runs.build import build
+from k15_plugins.trainers.values import check_values
 
 _OF_THE_RUN = (("output_dir", "hydra.run.dir"), ("seed", "seed"), ("resume_from_checkpoint", "resume"))
 
@@ -29,6 +31,7 @@ def check_before_stage(config: dict[str, Any], run_dir: Path) -> None:
         ValueError: Naming the key, its value and the cure.
     """
     keys.check_nodes(config)
+    _check_trainer(config)
     for path, node in values.nodes_of_arguments(config):
         for key, instead in _OF_THE_RUN:
             if key in node:
@@ -36,11 +39,26 @@ def check_before_stage(config: dict[str, Any], run_dir: Path) -> None:
         _check_arguments(path, node, config["seed"], run_dir)
 
 
+def _check_trainer(config: dict[str, Any]) -> None:
+    """Refuse a trainer that cannot take what the run gives it, TRL's own say."""
+    if config["stage"]["_target_"] not in values.GIVING:
+        return
+    name = config["trainer"]["_target_"]
+    known, open_ended = keys.parameters(get_object(name))
+    missing = [key for key in values.GIVEN["trainer"] if key not in known and key != "engine"]
+    if missing and not open_ended:
+        raise ValueError(
+            f"trainer._target_ must be a trainer that takes {missing[0]}, got {name}, which does not; take "
+            "trainer=mirror_descent or trainer=grpo, or a subclass of theirs."
+        )
+
+
 def _check_arguments(path: str, node: dict[str, Any], seed: int, run_dir: Path) -> None:
     from transformers import TrainingArguments
     from transformers.integrations import get_reporting_integration_callbacks
 
     from k15_plugins.runs.devices import set_up_devices
+    from k15_plugins.trainers.option_checks import check_training
 
     if not issubclass(get_object(node["_target_"]), TrainingArguments):
         return
@@ -49,6 +67,8 @@ def _check_arguments(path: str, node: dict[str, Any], seed: int, run_dir: Path) 
         args = build(node, output_dir=str(run_dir / folder.CHECKPOINTS), seed=seed)
         for tracker in get_reporting_integration_callbacks(args.report_to):
             tracker()
+        check_values(args, [each.name for each in fields(args)])
+        check_training(args)
     except (ValueError, TypeError, ArithmeticError, RuntimeError, ImportError) as error:
         text = " ".join(str(error).split()).rstrip(".")
         cure = next((cure for word, cure in _CURES.items() if word in text and word not in node), "correct it")

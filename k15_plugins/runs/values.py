@@ -27,15 +27,36 @@ NODES = {
     "k15_plugins.stages.long2short.dpo": ("stage.args", "stage.pairs"),
 }
 """What else of it says by a `_target_` what it is."""
+GIVING = ("k15_plugins.stages.reinforce.reinforce",)
+GIVEN = {
+    "trainer": {
+        "model": "model",
+        "processing_class": "model",
+        "train_dataset": "task",
+        "eval_dataset": "task",
+        "reward_funcs": "reward",
+        "sampler": "sampler",
+        "callbacks": None,
+        "engine": "backend",
+    },
+    "sampler": {"num_problems": "task", "levels": "task"},
+}
+"""What reinforce gives a trainer and a sampler itself, and the group that it is made from."""
 
 
 _WHOLE: Range = (lambda value: isinstance(value, int) and value >= 1, "a whole number from 1")
 _SHARE: Range = (lambda value: 0 <= value <= 1, "from 0 to 1")
 # A script may train at rate 0 to measure something; a run's is a slip.
 _RANGES: dict[str, Range] = RANGES | {"learning_rate": (lambda value: value > 0, "above 0")}
-_OF_STAGES = dict.fromkeys(
+_OF_ADAPTERS: dict[str, Range] = {
+    "r": _WHOLE,
+    "lora_alpha": (lambda value: value > 0, "above 0"),
+    "lora_dropout": (lambda value: 0 <= value < 1, "from 0 to below 1"),
+}
+_OF_STAGES: dict[str, Range] = dict.fromkeys(
     ("num_samples", "batch_size", "size", "traces", "max_new_tokens", "evaluation_batch_size"), _WHOLE
 ) | dict.fromkeys(("p_wrong", "p_check", "clean_share", "accuracy_loss"), _SHARE)
+_OF_GROUPS = {"stage": _OF_STAGES, **dict.fromkeys(("model", "sampler"), {"seed": RANGES["seed"]})}
 
 
 def check_values(config: dict[str, Any]) -> None:
@@ -72,10 +93,20 @@ def check_values(config: dict[str, Any]) -> None:
                 "take trainer=mirror_descent or trainer=grpo" if path == "trainer" else "leave it as the recipe has it"
             )
             raise ValueError(f"{path}._target_ must name a class or function, and is missing; {choose}.")
+    if config["stage"]["_target_"] in GIVING:
+        _check_given(config)
     for path, value in _leaves(config):
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{path} must be a finite number, got {value}; take another, or leave it out.")
     _check_ranges(config)
+
+
+def _check_given(config: dict[str, Any]) -> None:
+    for name, keys in GIVEN.items():
+        for key, group in keys.items():
+            if key in config[name]:
+                cure = "leave it out" if group is None else f"choose {group}=..., and leave it out"
+                raise ValueError(f"{name}.{key} is the run's own, got {config[name][key]!r:.100}; {cure}.")
 
 
 def _check_group(name: str, node: Any, optional: bool) -> None:
@@ -123,8 +154,10 @@ def _check_ranges(config: dict[str, Any]) -> None:
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if (good is not None and number and not good(value)) or (key == "num_generations" and value is None):
                 raise ValueError(f"{path}.{key} must be {words}, got {value}; take such a number, or leave it out.")
-    for path, value in _leaves(config["stage"], "stage"):
-        good, words = _OF_STAGES.get(path.rpartition(".")[2], (None, ""))
+    for path, value in _leaves(config):
+        group, _, key = path.partition(".")
+        table = _OF_ADAPTERS if path.startswith("model.lora.") else _OF_GROUPS.get(group, {})
+        good, words = table.get(key.rpartition(".")[2], (None, ""))
         if good is not None and isinstance(value, int | float) and not good(value):
             raise ValueError(f"{path} must be {words}, got {value}; take such a number, or leave it out.")
 
