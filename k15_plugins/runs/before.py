@@ -30,6 +30,7 @@ def check_before_stage(config: dict[str, Any], run_dir: Path) -> None:
     Raises:
         ValueError: Naming the key, its value and the cure.
     """
+    _check_recipe(config)
     keys.check_nodes(config)
     _check_trainer(config)
     for path, node in values.nodes_of_arguments(config):
@@ -37,6 +38,25 @@ def check_before_stage(config: dict[str, Any], run_dir: Path) -> None:
             if key in node:
                 raise ValueError(f"{path}.{key} is the run's own; set {instead}=... instead.")
         _check_arguments(path, node, config["seed"], run_dir)
+
+
+def _check_recipe(config: dict[str, Any]) -> None:
+    """Refuse GRPO with what the recipe, or the command, sets for the other trainer."""
+    trainer = config.get("trainer") or {}
+    args = trainer.get("args")
+    is_grpo = str(trainer.get("_target_")).endswith(".SampledGRPOTrainer")
+    if not is_grpo or not isinstance(args, dict) or args.get("_target_") != "trl.GRPOConfig":
+        return
+    from trl import GRPOConfig
+
+    from k15_plugins.trainers.config import MirrorDescentConfig
+
+    known, others = ({each.name for each in fields(kind)} for kind in (GRPOConfig, MirrorDescentConfig))
+    if foreign := [key for key in args if key in others - known]:
+        raise ValueError(
+            f"trainer.args must hold arguments of GRPOConfig, got {', '.join(foreign)}, which only "
+            "trainer=mirror_descent has; take +recipe=grpo for trainer=grpo, and leave them out."
+        )
 
 
 def _check_trainer(config: dict[str, Any]) -> None:

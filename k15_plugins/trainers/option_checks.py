@@ -8,6 +8,7 @@ import torch
 from huggingface_hub import constants, get_token
 from transformers import GenerationConfig, SchedulerType, Trainer, get_scheduler
 from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION
+from transformers.utils import is_liger_kernel_available
 
 from k15_plugins.tasks.problems import did_you_mean
 from k15_plugins.trainers.effects import check_engine_effects
@@ -48,6 +49,8 @@ def check_training(args: Any) -> None:
     """
     _check_optimizer(args)
     _check_schedule(args)
+    if args.use_liger_kernel and not is_liger_kernel_available():
+        raise ValueError("use_liger_kernel=True needs liger-kernel; run pip install liger-kernel, or leave it out.")
     if args.save_strategy == "best" and args.metric_for_best_model is None:
         raise ValueError(
             "save_strategy='best' needs metric_for_best_model, the figure by which the best is told; set it, to "
@@ -115,6 +118,12 @@ def _check_generation(args: Any) -> None:
                 f"generation_kwargs must hold fields of GenerationConfig, got {name!r}{did_you_mean(name, known)}; "
                 "correct it, or leave it out."
             )
+    if not args.use_vllm:
+        try:
+            GenerationConfig(cache_implementation=args.cache_implementation, **given)
+        except (TypeError, ValueError) as error:
+            text = " ".join(str(error).split()).rstrip(".")
+            raise ValueError(f"generation_kwargs={given}: {text}; correct it.") from error
     for name in ("num_return_sequences", "n"):
         if given.get(name, 1) != 1:
             raise ValueError(

@@ -162,6 +162,8 @@ def messages():
             r"fields of GenerationConfig, got 'top_q' \(did you mean 'top_[pk]'\?\)",
         ),
         ({"generation_kwargs": {"num_return_sequences": 2}}, "got num_return_sequences=2; set num_generations"),
+        ({"cache_implementation": "foo"}, r"generation_kwargs={}: Invalid `cache_implementation` \(foo\)"),
+        ({"use_liger_kernel": True}, "use_liger_kernel=True needs liger-kernel; run pip install liger-kernel"),
         ({"importance_weight_cap": 2.0}, "importance_weight_cap=2.0 needs the sampler's log-probabilities"),
         ({"log_level": "loud"}, "log_level must be one of debug, .*, got 'loud'; correct it"),
         (
