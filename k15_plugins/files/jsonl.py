@@ -37,11 +37,18 @@ def read_rows(path: Path) -> Iterator[tuple[str, Line]]:
     """
     if not path.is_file():
         raise ValueError(f"{path} does not exist; correct the path.")
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
+    with path.open("rb") as file:
+        for number, content in enumerate(file, 1):
+            place = f"{path}, line {number}"
+            try:
+                line = content.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise ValueError(
+                    f"{place} must be in UTF-8, got the byte {content[error.start]:#04x} at {error.start + 1}; convert "
+                    "the file, as by iconv -f latin1 -t utf-8."
+                ) from error
             if not line.strip():
                 continue
-            place = f"{path}, line {number}"
             try:
                 row = json.loads(line)
             except json.JSONDecodeError as error:

@@ -5,6 +5,7 @@ import math
 import os
 import re
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
@@ -20,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from k15_plugins.processes import hold_lifeline
-from k15_plugins.runs import closing, folder, keys, model_names, resume, rewards, values
+from k15_plugins.runs import closing, figures, folder, keys, model_names, resume, rewards, values
 from k15_plugins.runs.conf import CONF
 from k15_plugins.runs.labels import say, show_any_text
 from k15_plugins.runs.launch import Backend, start_job
@@ -160,7 +161,7 @@ def compose_and_run(composed: DictConfig) -> float:
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     label = job_label(HydraConfig.get())
     try:
-        config, backend = prepare(composed)
+        config, backend = prepare(composed, HydraConfig.get().overrides.task)
         model_names.check_models(config)
         if sweeping and config["resume"] is not None and folder.is_finished(run_dir, config):
             say(f"{resume.shown(run_dir)} is finished", label)
@@ -213,11 +214,12 @@ def job_label(hydra_config: Any) -> str:
     return "" if hydra_config.mode == RunMode.RUN or one_by_one else f"[{hydra_config.job.num}] "
 
 
-def prepare(composed: DictConfig) -> tuple[dict[str, Any], Backend]:
+def prepare(composed: DictConfig, words: Sequence[str] = ()) -> tuple[dict[str, Any], Backend]:
     """Resolve and check a config as far as that is quick and needs no model.
 
     Args:
         composed: What Hydra composed.
+        words: Of the command, which choose and override.
 
     Returns:
         The resolved config, and how to start the job.
@@ -229,6 +231,7 @@ def prepare(composed: DictConfig) -> tuple[dict[str, Any], Backend]:
     for name in ("resume", "metric"):
         config.setdefault(name, None)
     keys.check_top_level(config)
+    keys.drop_values_of_another_task(config, words)
     values.check_values(config)
     keys.check_nodes({"backend": config["backend"]})
     backend = get_object(config["backend"]["_target_"])(
@@ -241,6 +244,7 @@ def prepare(composed: DictConfig) -> tuple[dict[str, Any], Backend]:
     if isinstance(backend, MegatronBackend):
         check_stage(config)
     rewards.check_own_columns(config)
+    figures.check_metric(config)
     return config, backend
 
 

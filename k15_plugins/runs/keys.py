@@ -3,7 +3,7 @@
 import dataclasses
 import inspect
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from typing import Any, NamedTuple, get_type_hints
 
@@ -53,6 +53,26 @@ def check_nodes(config: dict[str, Any]) -> None:
     """
     for path, node in _nodes(config, ""):
         _check_node(path, node)
+
+
+def drop_values_of_another_task(config: dict[str, Any], words: Sequence[str]) -> None:
+    """Take out what a recipe sets for its own task, if the command has chosen another task that does not know it.
+
+    Args:
+        config: The resolved config, which is changed.
+        words: Of the command; what they set stays, to be refused.
+    """
+    task = config.get("task")
+    if not isinstance(task, dict) or not any(word.startswith("task=") for word in words):
+        return
+    try:
+        known, open_ended = parameters(get_object(task["_target_"]))
+    except Exception:  # told where the node is checked
+        return
+    set_here = [word.lstrip("+").partition("=")[0] for word in words]
+    for key in list(task):
+        if not open_ended and key not in known and key not in OF_HYDRA and f"task.{key}" not in set_here:
+            del task[key]
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:

@@ -22,7 +22,7 @@ class Backend:
         environment: Environment variables of the job.
 
     Raises:
-        ValueError: If there is not at least one process.
+        ValueError: If there is not at least one process, or a number of threads is none.
     """
 
     processes: int = 1
@@ -31,6 +31,12 @@ class Backend:
     def __post_init__(self) -> None:
         if not isinstance(self.processes, int) or self.processes < 1:
             raise ValueError(f"backend.processes={self.processes!r} is not a number of processes; take 1 or more.")
+        for name, value in self.environment.items():
+            if name.endswith("_NUM_THREADS") and (not str(value).isdecimal() or int(value) < 1):
+                raise ValueError(
+                    f"backend.environment.{name} must be a whole number from 1, got {value!r}; take such a number, or "
+                    "leave it out."
+                )
 
     @property
     def trainer_processes(self) -> int:

@@ -1,8 +1,10 @@
 """Values of a config that cannot be, refused before anything heavy is imported."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
+
+from k15_plugins.trainers.values import RANGES, Range
 
 GROUPS = ("stage", "model", "task", "sampler", "trainer", "backend")
 GROUP_NAMES = ("recipe", "model", "task", "sampler", "reward", "trainer", "backend", "generation")
@@ -25,64 +27,36 @@ NODES = {
     "k15_plugins.stages.long2short.dpo": ("stage.args", "stage.pairs"),
 }
 """What else of it says by a `_target_` what it is."""
-
-
-def _whole(least: int) -> tuple[Callable[[Any], bool], str]:
-    return lambda value: isinstance(value, int) and value >= least, f"a whole number from {least}"
-
-
-_ABOVE_0: tuple[Callable[[Any], bool], str] = (lambda value: value > 0, "above 0")
-_FROM_0: tuple[Callable[[Any], bool], str] = (lambda value: value >= 0, "0 or more")
-_SHARE: tuple[Callable[[Any], bool], str] = (lambda value: 0 <= value <= 1, "from 0 to 1")
-_BELOW_1: tuple[Callable[[Any], bool], str] = (lambda value: 0 <= value < 1, "from 0 to below 1")
-_SHARE_ABOVE_0: tuple[Callable[[Any], bool], str] = (lambda value: 0 < value <= 1, "above 0 and at most 1")
-RANGES = {
-    "max_steps": (lambda value: value == -1 or value >= 1, "1 or more updates (-1: as num_train_epochs says)"),
-    "num_train_epochs": _ABOVE_0,
-    "learning_rate": _ABOVE_0,
-    "weight_decay": _FROM_0,
-    "max_grad_norm": _FROM_0,
-    "adam_beta1": _BELOW_1,
-    "adam_beta2": _BELOW_1,
-    "adam_epsilon": _FROM_0,
-    "warmup_steps": _FROM_0,
-    "warmup_ratio": _SHARE,
-    "logging_steps": _ABOVE_0,
-    "save_steps": _ABOVE_0,
-    "eval_steps": _ABOVE_0,
-    "save_total_limit": _whole(1),
-    "gradient_accumulation_steps": _whole(1),
-    "per_device_train_batch_size": _whole(1),
-    "per_device_eval_batch_size": _whole(1),
-    "generation_batch_size": _whole(1),
-    "steps_per_generation": _whole(1),
-    "num_iterations": _whole(1),
-    "num_generations": _whole(2),
-    "num_generations_eval": _whole(1),
-    "max_completion_length": _whole(1),
-    "max_length": _whole(1),
-    "temperature": _ABOVE_0,
-    "top_p": _SHARE_ABOVE_0,
-    "top_k": _whole(0),
-    "min_p": _SHARE,
-    "repetition_penalty": _ABOVE_0,
-    "beta": _FROM_0,
-    "dataloader_num_workers": _whole(0),
-    "torch_empty_cache_steps": _whole(1),
-    "eval_accumulation_steps": _whole(1),
-    "held_out_steps": _whole(1),
-    "held_out_max_new_tokens": _whole(1),
-    "held_out_batch_size": _whole(1),
-    "vllm_gpu_memory_utilization": _SHARE_ABOVE_0,
-    "vllm_tensor_parallel_size": _whole(1),
-    "vllm_max_model_length": _whole(1),
-    "vllm_server_port": (lambda value: isinstance(value, int) and 1 <= value <= 65535, "a port from 1 to 65535"),
-    "vllm_server_timeout": _ABOVE_0,
+GIVING = ("k15_plugins.stages.reinforce.reinforce",)
+GIVEN = {
+    "trainer": {
+        "model": "model",
+        "processing_class": "model",
+        "train_dataset": "task",
+        "eval_dataset": "task",
+        "reward_funcs": "reward",
+        "sampler": "sampler",
+        "callbacks": None,
+        "engine": "backend",
+    },
+    "sampler": {"num_problems": "task", "levels": "task"},
 }
-"""Of training arguments: what each may be, and that in words. Their classes refuse some of the rest themselves."""
-_OF_STAGES = dict.fromkeys(
-    ("num_samples", "batch_size", "size", "traces", "max_new_tokens", "evaluation_batch_size"), _whole(1)
+"""What reinforce gives a trainer and a sampler itself, and the group that it is made from."""
+
+
+_WHOLE: Range = (lambda value: isinstance(value, int) and value >= 1, "a whole number from 1")
+_SHARE: Range = (lambda value: 0 <= value <= 1, "from 0 to 1")
+# A script may train at rate 0 to measure something; a run's is a slip.
+_RANGES: dict[str, Range] = RANGES | {"learning_rate": (lambda value: value > 0, "above 0")}
+_OF_ADAPTERS: dict[str, Range] = {
+    "r": _WHOLE,
+    "lora_alpha": (lambda value: value > 0, "above 0"),
+    "lora_dropout": (lambda value: 0 <= value < 1, "from 0 to below 1"),
+}
+_OF_STAGES: dict[str, Range] = dict.fromkeys(
+    ("num_samples", "batch_size", "size", "traces", "max_new_tokens", "evaluation_batch_size"), _WHOLE
 ) | dict.fromkeys(("p_wrong", "p_check", "clean_share", "accuracy_loss"), _SHARE)
+_OF_GROUPS = {"stage": _OF_STAGES, **dict.fromkeys(("model", "sampler"), {"seed": RANGES["seed"]})}
 
 
 def check_values(config: dict[str, Any]) -> None:
@@ -119,10 +93,20 @@ def check_values(config: dict[str, Any]) -> None:
                 "take trainer=mirror_descent or trainer=grpo" if path == "trainer" else "leave it as the recipe has it"
             )
             raise ValueError(f"{path}._target_ must name a class or function, and is missing; {choose}.")
+    if config["stage"]["_target_"] in GIVING:
+        _check_given(config)
     for path, value in _leaves(config):
         if isinstance(value, float) and not math.isfinite(value):
             raise ValueError(f"{path} must be a finite number, got {value}; take another, or leave it out.")
     _check_ranges(config)
+
+
+def _check_given(config: dict[str, Any]) -> None:
+    for name, keys in GIVEN.items():
+        for key, group in keys.items():
+            if key in config[name]:
+                cure = "leave it out" if group is None else f"choose {group}=..., and leave it out"
+                raise ValueError(f"{name}.{key} is the run's own, got {config[name][key]!r:.100}; {cure}.")
 
 
 def _check_group(name: str, node: Any, optional: bool) -> None:
@@ -166,12 +150,14 @@ def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _check_ranges(config: dict[str, Any]) -> None:
     for path, node in nodes_of_arguments(config):
         for key, value in node.items():
-            good, words = RANGES.get(key, (None, ""))
+            good, words = _RANGES.get(key, (None, ""))
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if (good is not None and number and not good(value)) or (key == "num_generations" and value is None):
                 raise ValueError(f"{path}.{key} must be {words}, got {value}; take such a number, or leave it out.")
-    for path, value in _leaves(config["stage"], "stage"):
-        good, words = _OF_STAGES.get(path.rpartition(".")[2], (None, ""))
+    for path, value in _leaves(config):
+        group, _, key = path.partition(".")
+        table = _OF_ADAPTERS if path.startswith("model.lora.") else _OF_GROUPS.get(group, {})
+        good, words = table.get(key.rpartition(".")[2], (None, ""))
         if good is not None and isinstance(value, int | float) and not good(value):
             raise ValueError(f"{path} must be {words}, got {value}; take such a number, or leave it out.")
 

@@ -165,7 +165,7 @@ def build_parts(config: dict[str, Any], run_dir: Path) -> Parts:
         )
     if not isinstance(problems.train[0]["prompt"], str):
         given["processing_class"] = tokenizer_of(config["model"])
-    check_before(given, sampler)
+    check_before(given, sampler, config["trainer"].get("final_reward"))
     return Parts(args, problems, reward_funcs, sampler)
 
 

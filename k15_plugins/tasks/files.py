@@ -62,6 +62,8 @@ def load_problems(
     Raises:
         ValueError: If a row is wrong, or held-out problems are in the training set too.
     """
+    if not isinstance(path, str | Path):
+        raise ValueError(f"path must be a file or the name of a data set, got {path!r:.100}; give one.")
     check_prompt_options(template, ["prompt"], system, conversational)
     reader = _Reader(prompt_column, answer_column, answer_pattern, level_column, template, system, conversational)
     rows = reader.read(path, split, subset)

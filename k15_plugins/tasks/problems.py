@@ -49,6 +49,9 @@ def check_prompt_options(template: str, fields: Iterable[str], system: str | Non
         ValueError: Names the field, the value and the cure.
     """
     fields = list(fields)
+    for name, text in (("template", template), ("system", system)):
+        if not isinstance(text, str) and (name, text) != ("system", None):
+            raise ValueError(f"{name} must be text, got {text!r:.100}; correct it, or leave it out.")
     try:
         used = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
     except ValueError as error:
@@ -56,7 +59,7 @@ def check_prompt_options(template: str, fields: Iterable[str], system: str | Non
             f"template={template!r} is no format string ({error}); write a literal brace twice."
         ) from error
     for name in used:
-        head = name.split("[")[0].split(".")[0]
+        head = name.partition("[")[0]
         if head not in fields:
             raise ValueError(
                 f"template={template!r} uses the unknown field {{{name}}}{did_you_mean(head, fields)}; "

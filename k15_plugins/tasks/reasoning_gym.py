@@ -1,9 +1,11 @@
 """Problems from reasoning-gym: any of its tasks, in mixtures, with a difficulty level on every problem."""
 
+import math
 import random
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from numbers import Integral, Real
 from typing import Any
 
 from k15_plugins.extras import optional_import
@@ -76,9 +78,16 @@ def reasoning_gym_problems(
         ValueError: If a name, level, setting or template field is unknown, or a task has too few distinct problems.
     """
     check_prompt_options(template, ["question", "metadata"], system, conversational)
+    if not _is_list(mixture):
+        raise ValueError(
+            f"mixture must be a list of tasks, got {mixture!r:.100}; give [{{'name': 'chain_sum'}}], say."
+        )
     tasks = [_as_task(item) for item in mixture]
     if not tasks:
         raise ValueError("mixture=[] has no task; name at least one, e.g. [{name: chain_sum}].")
+    for name, size in (("train_size", train_size), ("held_out_size", held_out_size), ("seed", seed)):
+        if not isinstance(size, Integral) or isinstance(size, bool):
+            raise ValueError(f"{name} must be a whole number, got {size!r:.100}; correct it.")
     if train_size < 1 or held_out_size < 0:
         raise ValueError(f"train_size={train_size} must be at least 1 and held_out_size={held_out_size} at least 0.")
 
@@ -108,12 +117,39 @@ def reasoning_gym_problems(
     return Problems(to_dataset(train, conversational, True), to_dataset(held_out, conversational, True))
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _is_level(value: Any) -> bool:
+    return isinstance(value, Mapping) or (isinstance(value, Integral) and not isinstance(value, bool))
+
+
+_KINDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (lambda value: isinstance(value, str), "text"),
+    "weight": (lambda value: isinstance(value, Real) and math.isfinite(value), "a finite number"),
+    "levels": (
+        lambda value: _is_list(value) and all(map(_is_level, value)),
+        "a list of whole numbers or of settings, such as [0, 1]",
+    ),
+    "config": (lambda value: isinstance(value, Mapping), "keys and values"),
+}
+"""What each field of a task may be, and that in words."""
+
+
 def _as_task(item: Task | Mapping[str, Any]) -> Task:
+    if not isinstance(item, Task | Mapping):
+        raise ValueError(f"mixture must hold tasks, got {item!r:.100}; write each as {{'name': 'chain_sum'}}, say.")
     if not isinstance(item, Task):
         check_keys(item, [f.name for f in fields(Task)], "mixture: a task")
         if "name" not in item:
             raise ValueError(f"mixture: the task {dict(item)} has no name; add name=..., e.g. chain_sum.")
         item = Task(**item)
+    for key, (fits, words) in _KINDS.items():
+        if not fits(value := getattr(item, key)):
+            raise ValueError(
+                f"mixture: {key} of {item.name!r:.100} must be {words}, got {value!r:.100}; correct it, or leave it out."
+            )
     known = DATASETS.keys() - {"composite"}
     if item.name not in known:
         raise ValueError(
@@ -242,6 +278,11 @@ def _render(template: str, name: str, entry: dict[str, Any]) -> str:
         raise ValueError(
             f"template={template!r}: metadata of {name!r} has no key {key!r}{did_you_mean(key, keys)}; "
             f"it has {', '.join(keys)}."
+        ) from error
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"template={template!r} cannot be filled in for a problem of {name!r}: {error}; "
+            "take {question} or {metadata[KEY]}."
         ) from error
 
 

@@ -364,9 +364,6 @@ class MirrorDescentConfig(GRPOConfig):
             "server_patience_seconds": self.server_patience_seconds > 0,
             "rollout_gap_bound": self.rollout_gap_bound > 0,
             "first_update_rho_bound": self.first_update_rho_bound > 0,
-            # -1 leaves it to num_train_epochs.
-            "max_steps": self.max_steps == -1 or self.max_steps >= 1,
-            "num_train_epochs": self.max_steps >= 1 or self.num_train_epochs > 0,
         }
         cures = {
             "tau": "take a number > 0 (0 is allowed with baseline='mean')",
@@ -381,8 +378,6 @@ class MirrorDescentConfig(GRPOConfig):
             "server_patience_seconds": "take more than 0 seconds",
             "rollout_gap_bound": "take more than 0 nats",
             "first_update_rho_bound": "take more than 0 nats",
-            "max_steps": "take 1 or more updates, or leave it out and set num_train_epochs",
-            "num_train_epochs": "take a number > 0, or set max_steps",
         }
         for name, good in bounds.items():
             if not good:

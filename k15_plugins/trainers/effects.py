@@ -22,8 +22,24 @@ def check_effects(args: Any) -> None:
     Raises:
         ValueError: Naming the option, its value, what takes its effect away, and the cure.
     """
+    _refuse(args, _idle_options(args))
+
+
+def check_engine_effects(args: Any) -> None:
+    """Refuse an option of an engine that the others leave without effect.
+
+    Args:
+        args: A `GRPOConfig`.
+
+    Raises:
+        ValueError: As `check_effects`.
+    """
+    _refuse(args, _idle_engine_options(args))
+
+
+def _refuse(args: Any, idle: Iterator[tuple[tuple[str, ...], str]]) -> None:
     defaults = {each.name: each.default for each in fields(args)}
-    for names, reason in _idle_options(args):
+    for names, reason in idle:
         for name in names:
             value = getattr(args, name)
             if value != defaults[name]:
@@ -62,12 +78,22 @@ def _idle_options(args: Any) -> Iterator[tuple[tuple[str, ...], str]]:
             "without a rule for repetitions; set repetition_max_period",
         )
     yield from _idle_rollout_options(args)
+    yield from _idle_engine_options(args)
     if not (args.use_vllm and args.vllm_mode == "server"):
         yield ("server_patience_seconds",), "without a server; set use_vllm=True and vllm_mode='server'"
     if args.beta == 0:
         yield ("sync_ref_model",), "without a second model; set beta above 0"
     if not args.sync_ref_model:
         yield ("ref_model_mixup_alpha", "ref_model_sync_steps"), "without sync_ref_model; set sync_ref_model=True"
+
+
+def _idle_engine_options(args: Any) -> Iterator[tuple[tuple[str, ...], str]]:
+    of_vllm = [each.name for each in fields(args) if each.name.startswith("vllm_")]
+    others = tuple(name for name in of_vllm if name not in _IMPORTANCE_SAMPLING)
+    if not args.use_vllm:
+        yield others, "without vLLM; set use_vllm=True"
+    elif args.vllm_mode != "server":
+        yield tuple(name for name in others if "server" in name), "without a server; set vllm_mode='server'"
 
 
 def _idle_rollout_options(args: Any) -> Iterator[tuple[tuple[str, ...], str]]:

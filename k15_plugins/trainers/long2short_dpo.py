@@ -12,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from trl import DPOConfig, DPOTrainer
 
 from k15_plugins.evaluation.accuracy import evaluate
-from k15_plugins.trainers.checks import check_model_name, check_output_dir, check_processing_class
+from k15_plugins.trainers.model_checks import check_model_name, check_output_dir, check_processing_class
 from k15_plugins.trainers.values import check_values
 
 _SAMPLED = {"prompt_ids", "chosen_ids", "rejected_ids"}

@@ -26,7 +26,7 @@ from torch import Tensor
 from k15_plugins.generation.vllm_server import ServerLost
 from k15_plugins.objective import UpdateLoss, baseline, is_in_group_of_equals, keep_after_drop, rest_advantages
 from k15_plugins.trainers.added_rewards import ADDED_REWARDS, add_rewards, fill_added_rewards
-from k15_plugins.trainers.checks import check_added_reward, check_mirror_descent
+from k15_plugins.trainers.checks import check_mirror_descent
 from k15_plugins.trainers.config import MirrorDescentConfig
 from k15_plugins.trainers.dropout import silence_dropout_attributes
 from k15_plugins.trainers.fill import fill_up
@@ -37,6 +37,7 @@ from k15_plugins.trainers.loss_figures import log_groups, log_loss, log_verdicts
 from k15_plugins.trainers.padding import logps_of_rows_cut_to_their_tokens
 from k15_plugins.trainers.partial_rollout_trainer import PartialRolloutTrainer
 from k15_plugins.trainers.refill import replace_groups
+from k15_plugins.trainers.reward_checks import check_added_reward
 from k15_plugins.trainers.rollout_gap import rollout_gap, warn_of_rollout_gap
 from k15_plugins.trainers.sampled_grpo import SampledGRPOTrainer
 

@@ -32,18 +32,14 @@ from k15_plugins.generation.engines import prepare_vllm
 from k15_plugins.generation.vllm_server import check_context
 from k15_plugins.models.unknown_tokens import warn_of_unreadable_prompts
 from k15_plugins.sampling import ProblemSampler, UniformSampler
-from k15_plugins.trainers.checks import (
-    check_before,
-    check_chat_template,
-    check_final_reward,
-    check_sampler,
-    names_apart,
-)
+from k15_plugins.trainers.checks import check_before
+from k15_plugins.trainers.data_checks import check_chat_template, check_sampler
 from k15_plugins.trainers.final_reward import FinalRewardRange
 from k15_plugins.trainers.iteration import Iteration, Verdicts
 from k15_plugins.trainers.listeners import tell_of_held_out, tell_of_rollouts
 from k15_plugins.trainers.resumable import ResumableGRPOTrainer
 from k15_plugins.trainers.reward_calls import RewardCalls
+from k15_plugins.trainers.reward_checks import check_final_reward, names_apart
 
 
 class SampledGRPOTrainer(ResumableGRPOTrainer):

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Collection
 from dataclasses import fields
+from enum import Enum
 from numbers import Integral, Real
 from typing import Any, get_args, get_type_hints
 
@@ -11,54 +12,78 @@ import numpy as np
 Range = tuple[Callable[[Any], bool], str]
 
 
-def _from(least: float) -> Range:
-    return lambda value: value >= least, f"{least} or more"
+def _whole(least: int) -> Range:
+    return lambda value: isinstance(value, Integral) and value >= least, f"a whole number from {least}"
 
 
-_ABOVE_0: Range = (lambda value: value > 0, "a number > 0")
-_BELOW_1: Range = (lambda value: 0 <= value < 1, "a number from 0 to below 1")
-_SHARE: Range = (lambda value: 0 <= value <= 1, "a number from 0 to 1")
-_SHARE_ABOVE_0: Range = (lambda value: 0 < value <= 1, "a number above 0 and at most 1")
+def _steps(value: Any) -> bool:
+    return 0 < value < 1 or (value >= 1 and value == int(value))
+
+
+_FROM_0: Range = (lambda value: value >= 0, "0 or more")
+_ABOVE_0: Range = (lambda value: value > 0, "above 0")
+_BELOW_1: Range = (lambda value: 0 <= value < 1, "from 0 to below 1")
+_SHARE: Range = (lambda value: 0 <= value <= 1, "from 0 to 1")
+_SHARE_ABOVE_0: Range = (lambda value: 0 < value <= 1, "above 0 and at most 1")
+_STEPS: Range = (_steps, "above 0 (a whole number of updates, or below 1 a share of the training)")
 RANGES: dict[str, Range] = {
-    "per_device_train_batch_size": _from(1),
-    "per_device_eval_batch_size": _from(1),
-    "gradient_accumulation_steps": _from(1),
-    "generation_batch_size": _from(1),
-    "num_iterations": _from(1),
-    "num_generations": _from(2),
-    "num_generations_eval": _from(1),
-    "max_completion_length": _from(1),
-    "temperature": (lambda value: value > 0, "a number > 0 (1 samples from the policy itself)"),
-    "top_p": _SHARE_ABOVE_0,
-    "top_k": _from(0),
-    "min_p": _SHARE,
-    "repetition_penalty": _ABOVE_0,
-    "beta": _from(0),
-    "learning_rate": _from(0),
-    "weight_decay": _from(0),
-    "max_grad_norm": _from(0),
+    "max_steps": (lambda value: value == -1 or value >= 1, "1 or more updates (-1: as num_train_epochs says)"),
+    "num_train_epochs": _ABOVE_0,
+    "learning_rate": _FROM_0,
+    "weight_decay": _FROM_0,
+    "max_grad_norm": _FROM_0,
     "adam_beta1": _BELOW_1,
     "adam_beta2": _BELOW_1,
-    "adam_epsilon": _from(0),
-    "warmup_steps": _from(0),
-    "logging_steps": _ABOVE_0,
-    "eval_steps": _ABOVE_0,
-    "save_steps": _ABOVE_0,
+    "adam_epsilon": _FROM_0,
+    "warmup_steps": _FROM_0,
+    "warmup_ratio": _SHARE,
+    "logging_steps": _STEPS,
+    "eval_steps": _STEPS,
+    "save_steps": _STEPS,
+    "save_total_limit": _whole(1),
     "seed": (lambda value: 0 <= value < 2**32, f"a whole number from 0 to {2**32 - 1}"),
-    "dataloader_num_workers": _from(0),
+    "gradient_accumulation_steps": _whole(1),
+    "per_device_train_batch_size": _whole(1),
+    "per_device_eval_batch_size": _whole(1),
+    "torch_empty_cache_steps": _whole(1),
+    "eval_accumulation_steps": _whole(1),
+    "dataloader_num_workers": _whole(0),
+    # Rollouts.
+    "generation_batch_size": _whole(1),
+    "steps_per_generation": _whole(1),
+    "num_iterations": _whole(1),
+    "num_generations": _whole(2),
+    "num_generations_eval": _whole(1),
+    "max_completion_length": _whole(1),
+    "pad_to_multiple_of": _whole(1),
+    "temperature": (lambda value: value > 0, "above 0 (1 samples from the policy itself)"),
+    "top_p": _SHARE_ABOVE_0,
+    "top_k": _whole(0),
+    "min_p": _SHARE,
+    "repetition_penalty": _ABOVE_0,
+    "beta": _FROM_0,
     "vllm_gpu_memory_utilization": _SHARE_ABOVE_0,
-    "vllm_tensor_parallel_size": _from(1),
-    "vllm_max_model_length": _from(1),
-    "vllm_server_port": (lambda value: 1 <= value <= 65535, "a port from 1 to 65535"),
+    "vllm_tensor_parallel_size": _whole(1),
+    "vllm_max_model_length": _whole(1),
+    "vllm_server_port": (lambda value: isinstance(value, Integral) and 1 <= value <= 65535, "a port from 1 to 65535"),
     "vllm_server_timeout": _ABOVE_0,
-    # Long2short DPO.
-    "max_length": _from(1),
-    "held_out_steps": _from(0),
-    "held_out_max_new_tokens": _from(1),
-    "held_out_batch_size": _from(1),
-    "held_out_temperature": _from(0),
+    # SFT and long2short DPO.
+    "max_length": _whole(1),
+    "held_out_steps": _whole(0),
+    "held_out_max_new_tokens": _whole(1),
+    "held_out_batch_size": _whole(1),
+    "held_out_temperature": _FROM_0,
 }
-"""What an argument may be, and that in words."""
+"""What a training argument may be, and that in words: of a script and of a run."""
+
+_LEVELS = ("debug", "info", "warning", "error", "critical", "passive", "detail")
+CHOICES: dict[str, tuple[str, ...]] = {
+    "log_level": _LEVELS,
+    "log_level_replica": _LEVELS,
+    "ddp_backend": ("nccl", "mpi", "xccl", "gloo", "hccl"),
+    "vllm_mode": ("server", "colocate"),
+}
+"""Texts among which a training argument chooses; those of enumerations are found by themselves."""
 
 
 def check_values(args: Any, names: Collection[str]) -> None:
@@ -71,12 +96,19 @@ def check_values(args: Any, names: Collection[str]) -> None:
     Raises:
         ValueError: Naming the argument, its value, and what it may be.
     """
-    kinds = _kinds(type(args))
+    hints = {name: set(get_args(hint) or (hint,)) for name, hint in get_type_hints(type(args)).items()}
     defaults = {each.name: each.default for each in fields(args)}
     for name in names:
-        value, kind, default = getattr(args, name), kinds.get(name), defaults[name]
+        value, hint, default = getattr(args, name), hints[name], defaults[name]
+        kind, choices = _kind(hint), CHOICES.get(name) or _choices(hint)
         # A default may be of another type, until TRL or transformers replace it.
-        if kind is None or value is None or value is default:
+        if value is default or (value is None and type(None) in hint):
+            continue
+        if choices and value not in choices:
+            raise ValueError(
+                f"{name} must be one of {', '.join(choices)}, got {value!r}; correct it, or leave it out."
+            )
+        if kind is None and not (name in RANGES and isinstance(value, Real)):
             continue
         if kind is bool:
             if not isinstance(value, bool | np.bool_):
@@ -88,7 +120,8 @@ def check_values(args: Any, names: Collection[str]) -> None:
             raise ValueError(f"{name}={value!r} is not a {number}; the default is {default}.")
         good, words = RANGES.get(name, (math.isfinite, "a finite number"))
         if not math.isfinite(value) or not good(value):
-            raise ValueError(f"{name}={value!r} is out of range; take {words}.")
+            words = words if math.isfinite(value) else "a finite number"
+            raise ValueError(f"{name} must be {words}, got {value!r}; take such a number, or leave it out.")
     weights = getattr(args, "reward_weights", None)
     is_list = isinstance(weights, list | tuple)
     if weights is not None and not (
@@ -99,11 +132,12 @@ def check_values(args: Any, names: Collection[str]) -> None:
         )
 
 
-def _are_finite_numbers(values: Any) -> bool:
-    return isinstance(values, list | tuple) and all(isinstance(each, Real) and math.isfinite(each) for each in values)
+def _kind(hint: set[Any]) -> type | None:
+    """Return whether an argument is a whole number, a number or a flag, be it None as well."""
+    kinds = hint - {type(None)}
+    return kinds.pop() if kinds in ({int}, {float}, {bool}) else None
 
 
-def _kinds(config: type) -> dict[str, type]:
-    """Return which arguments are whole numbers, numbers or flags, or None beside it."""
-    hints = {name: set(get_args(hint) or (hint,)) - {type(None)} for name, hint in get_type_hints(config).items()}
-    return {name: kinds.pop() for name, kinds in hints.items() if kinds in ({int}, {float}, {bool})}
+def _choices(hint: set[Any]) -> tuple[str, ...]:
+    enumerations = [kind for kind in hint if isinstance(kind, type) and issubclass(kind, Enum)]
+    return tuple(member.value for kind in enumerations for member in kind)

@@ -30,8 +30,8 @@ AT_ONCE = [
     ("trainer.args.learning_rate=-1e-4", r"learning_rate must be above 0, got -0\.0001"),
     ("trainer.args.learning_rate=0", "learning_rate must be above 0, got 0"),
     ("trainer.args.learning_rate=nan", "learning_rate must be a finite number, got nan"),
-    ("trainer.args.temperature=0", "temperature must be above 0, got 0"),
-    ("trainer.args.temperature=-1", "temperature must be above 0, got -1"),
+    ("trainer.args.temperature=0", r"temperature must be above 0 \(1 samples from the policy itself\), got 0"),
+    ("trainer.args.temperature=-1", "temperature must be above 0 .*got -1"),
     ("trainer.args.temperature=inf", "temperature must be a finite number, got inf"),
     ("+trainer.args.top_p=0", "top_p must be above 0 and at most 1, got 0"),
     ("+trainer.args.top_p=1.5", "top_p must be above 0 and at most 1"),
@@ -59,10 +59,22 @@ AT_ONCE = [
     ("backend.processes=two", "backend.processes must be a whole number, got 'two'; the default is 1"),
     ("backend.processes=1.5", "backend.processes must be a whole number"),
     ("+backend.environment.OMP_NUM_THREADS=[1]", "backend.environment must be keys and values"),
+    ("backend.environment.OMP_NUM_THREADS=many", "OMP_NUM_THREADS must be a whole number from 1, got 'many'"),
+    ("+trainer.model=x", r"trainer\.model is the run's own, got 'x'; choose model=\.\.\., and leave it out"),
+    ("+trainer.callbacks=[x]", r"trainer\.callbacks is the run's own, got \['x'\]; leave it out"),
+    ("+sampler.num_problems=5", r"sampler\.num_problems is the run's own, got 5; choose task="),
+    ("model=untrained model.seed=-1", r"model\.seed must be a whole number from 0 to 4294967295, got -1"),
+    (
+        "model=smollm2_lora model.lora.r=-1",
+        r"model\.lora\.r must be a whole number from 1, got -1; take such a number, or leave it out",
+    ),
     ("trainer.args=5", "trainer.args must be a group of keys, got 5"),
     ("trainer=no_training", r"trainer\._target_ must name a class .*; take trainer=mirror_descent or trainer=grpo"),
     ("reward.answer=5", r"reward\.answer has no _target_; give the class or function"),
     ("metric=5", "metric must be the name of a figure or null, got 5"),
+    ("metric=eval_k15/acuracy", r"metric must be a figure that the run writes, .*; did you mean eval_k15/accuracy\?"),
+    ("metric=rewards/length/mean", r"did you mean rewards/length_reward/mean\?"),
+    ("metric=xyz", "take one of eval_k15/accuracy, "),
     # models
     (
         "model=hub model.name=outputs/nothing/model",
@@ -141,6 +153,21 @@ BEFORE_A_MODEL = [
         "reward=math task=benchmark task.name=math_500 task.path={tmp}/math.jsonl",
         "has no problems to train on; take anot",
     ),
+    ("task.mixture=[{name: chain_sum, levels: 3}]", "levels of 'chain_sum' must be a list .*, got 3"),
+    ("+trainer.args.log_level=loud", "log_level must be one of debug, .*, got 'loud'; correct it, or leave it out"),
+    ("+trainer.args.generation_kwargs={num_return_sequences: 2}", "got num_return_sequences=2; set num_generations"),
+    ("trainer._target_=trl.GRPOTrainer", "must be a trainer that takes sampler, got trl.GRPOTrainer, which does not"),
+    (
+        "trainer=grpo",
+        "got .*updates_per_iteration.*, which only trainer=mirror_descent has; take \\+recipe=grpo for t",
+    ),
+    ("+trainer.args.importance_weight_cap=2", "importance_weight_cap=2 needs the engine's log-probabilities"),
+    ("+trainer.final_reward=answr", "final_reward='answr' is no reward function; take one of "),
+    ("++trainer.args.save_strategy=best", "save_strategy='best' needs metric_for_best_model"),
+    ("+trainer.args.push_to_hub=true", "push_to_hub=True needs the Hub, and HF_HUB_OFFLINE is set"),
+    ("+trainer.args.optim=galore_adamw", "optim=galore_adamw needs a package: .*; install it"),
+    ("+trainer.args.ddp_backend=foo", "ddp_backend must be one of nccl, .*, got 'foo'"),
+    ("+trainer.args.lr_scheduler_kwargs={foo: 1}", "arguments of the schedule constant, got 'foo'; it takes none"),
     ("+task.conversational=true", "and the tokenizer .* has no chat template"),
 ]
 
@@ -181,3 +208,21 @@ def test_a_mistake_is_told_before_a_model_is_loaded(mistake, told, files):
     assert said is not None
     assert len(said.splitlines()) == 1
     assert re.search(told, said), said
+
+
+@pytest.mark.parametrize("metric", ["eval_k15/accuracy", "k15/rho_abs_mean", "sampler/drawn_unsolved", "eval_reward"])
+def test_a_figure_that_a_run_writes_is_taken_as_its_metric(metric):
+    assert prepare(OmegaConf.create(compose(KIMI, *SMALL, f"metric={metric}")))[0]["metric"] == metric
+
+
+def test_a_reward_of_a_users_own_may_log_any_figure():
+    own = ["+reward.own._target_=builtins.len", "metric=anything"]
+    assert prepare(OmegaConf.create(compose(KIMI, *SMALL, *own)))[0]["metric"] == "anything"
+
+
+def test_what_a_recipe_sets_for_its_own_task_falls_away_with_it():
+    words = ["reward=exact_match", "task=jsonl", "task.path=x.jsonl"]
+    config = prepare(OmegaConf.create(compose("+recipe=smoke", *words)), words)[0]
+    assert config["task"].keys() == {"_target_", "path", "prompt_column", "answer_column", "held_out"}
+    typed = [*words, "+task.pth=x"]
+    assert prepare(OmegaConf.create(compose("+recipe=smoke", *typed)), typed)[0]["task"]["pth"] == "x"

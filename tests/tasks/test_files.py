@@ -128,3 +128,19 @@ def test_what_cannot_be_is_refused(write, rows, options, message):
 def test_a_dataset_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match=r"'nobody/nothing' \(subset None, split 'train'\) cannot be loaded"):
         load_problems("nobody/nothing")
+
+
+def test_another_encoding_is_told_with_its_line_and_the_cure(tmp_path):
+    path = tmp_path / "latin.jsonl"
+    path.write_bytes('{"prompt": "1", "answer": "2"}\n{"prompt": "é", "answer": "2"}\n'.encode("latin-1"))
+    with pytest.raises(
+        ValueError, match=r"latin\.jsonl, line 2 must be in UTF-8, got the byte 0xe9 at 13; convert the"
+    ):
+        load_problems(path)
+    path.write_bytes(b"\xef\xbb\xbf" + b'{"prompt": "1", "answer": "2"}\n')
+    assert load_problems(path).train["prompt"][:] == ["1"]
+
+
+def test_no_path_at_all_is_refused():
+    with pytest.raises(ValueError, match="path must be a file or the name of a data set, got None"):
+        load_problems(None)

@@ -36,6 +36,10 @@ IDLE = [
     ({"rollout_pause_share": 0.5, "max_rollout_segments": 1}, "with max_rollout_segments=1"),
     ({"rollout_budget_tokens": 8}, "with max_completion_length=8, which no response exceeds"),
     ({"server_patience_seconds": 5.0}, "without a server; set use_vllm=True and vllm_mode='server'"),
+    ({"vllm_mode": "server"}, "without vLLM; set use_vllm=True"),
+    ({"vllm_server_port": 9}, "without vLLM; set use_vllm=True"),
+    ({"vllm_enable_sleep_mode": True}, "without vLLM; set use_vllm=True"),
+    ({"vllm_server_port": 9, "use_vllm": True, "vllm_mode": "colocate"}, "without a server; set vllm_mode='server'"),
     ({"sync_ref_model": True}, "without a second model; set beta above 0"),
     ({"ref_model_mixup_alpha": 0.5, "beta": 0.1}, "without sync_ref_model; set sync_ref_model=True"),
     ({"ref_model_sync_steps": 4, "beta": 0.1}, "without sync_ref_model; set sync_ref_model=True"),
@@ -72,9 +76,9 @@ def test_an_option_that_acts_is_taken(tmp_path, changes):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"max_steps": 0}, "max_steps=0 is out of range; take 1 or more updates, or leave it out"),
+        ({"max_steps": 0}, "max_steps must be 1 or more updates (-1: as num_train_epochs says), got 0; take"),
         ({"max_steps": "5"}, "max_steps='5' is not a whole number"),
-        ({"max_steps": -1, "num_train_epochs": 0}, "num_train_epochs=0 is out of range; take a number > 0"),
+        ({"max_steps": -1, "num_train_epochs": 0}, "num_train_epochs must be above 0, got 0"),
         ({"neftune_noise_alpha": 5.0}, "neftune_noise_alpha=5.0 adds noise to every forward pass"),
         ({"repetition_max_period": 3, "repetition_min_count": 0}, "min_count=0 must be 2 or more"),
     ],
@@ -100,6 +104,19 @@ def test_what_a_sampler_leaves_without_effect_is_refused_before_a_model_is_loade
     del arguments["updates_per_iteration"]
     with pytest.raises(ValueError, match=sentence):
         SampledGRPOTrainer(no_model, [tiny.odd_start], GRPOConfig(**arguments), train_dataset=tiny.problems())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"max_steps": 0}, {"max_steps": -5}, {"max_steps": -1, "num_train_epochs": 0}, {"save_steps": 1.5}],
+)
+def test_trls_own_arguments_are_refused_too_if_they_train_nothing(tmp_path, changes):
+    arguments = tiny.arguments(tmp_path, **changes)
+    del arguments["updates_per_iteration"]
+    with pytest.raises(ValueError, match=f"{list(changes)[-1]} must be "):
+        SampledGRPOTrainer(
+            str(tmp_path / "no_model"), [tiny.odd_start], GRPOConfig(**arguments), train_dataset=tiny.problems()
+        )
 
 
 def test_a_bound_for_the_gap_to_the_engine_needs_its_log_probabilities(tmp_path):

@@ -255,8 +255,11 @@ def test_what_is_used_of_trl():
         ({"held_out": tiny.problems().select([]), "reward_func": tiny.odd_start}, "held_out must hold problems"),
         ({"held_out": tiny.problems().remove_columns("prompt"), "reward_func": tiny.odd_start}, "a column prompt"),
         ({"learning_rate": "1e-5"}, "learning_rate='1e-5' is not a number"),
-        ({"beta": float("nan")}, "beta=nan is out of range"),
-        ({"held_out_max_new_tokens": 0}, "held_out_max_new_tokens=0 is out of range; take 1 or more"),
+        ({"max_steps": 0}, "max_steps must be 1 or more updates"),
+        ({"max_steps": -5}, "max_steps must be 1 or more updates"),
+        ({"max_steps": -1, "num_train_epochs": 0}, "num_train_epochs must be above 0, got 0"),
+        ({"beta": float("nan")}, "beta must be a finite number, got nan"),
+        ({"held_out_max_new_tokens": 0}, "held_out_max_new_tokens must be a whole number from 1, got 0"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused_before_a_model_is_loaded(tmp_path, given, message, monkeypatch):
