@@ -111,7 +111,7 @@ BEFORE_A_MODEL = [
         "trainer.args.num_generations=5",
         r"generation_batch_size \(128\) must be divisible .*change one of these or num_g",
     ),
-    ("trainer.args.updates_per_iteration=0", r"trainer\.args: updates_per_iteration=0 is out of range; take 1"),
+    ("trainer.args.updates_per_iteration=0", r"trainer\.args: updates_per_iteration must be 1 or more, got 0"),
     ("trainer.args.length_penalty_weight=-1", "length_penalty_weight=-1 is out of range"),
     ("+trainer.args.seed=1", r"trainer\.args\.seed is the run's own; set seed="),
     ("+trainer.args.output_dir=x", r"trainer\.args\.output_dir is the run's own; set hydra\.run\.dir="),

@@ -80,7 +80,7 @@ def test_an_option_that_acts_is_taken(tmp_path, changes):
         ({"max_steps": "5"}, "max_steps='5' is not a whole number"),
         ({"max_steps": -1, "num_train_epochs": 0}, "num_train_epochs must be above 0, got 0"),
         ({"neftune_noise_alpha": 5.0}, "neftune_noise_alpha=5.0 adds noise to every forward pass"),
-        ({"repetition_max_period": 3, "repetition_min_count": 0}, "min_count=0 must be 2 or more"),
+        ({"repetition_max_period": 3, "repetition_min_count": 0}, "repetition_min_count must be 2 or more, got 0"),
     ],
 )
 def test_a_training_of_nothing_and_noise_are_refused(tmp_path, changes, sentence):

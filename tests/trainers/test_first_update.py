@@ -31,5 +31,5 @@ def test_noise_in_the_first_update_is_told_once(tmp_path):
 
 
 def test_a_bound_of_0_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"first_update_rho_bound=0\.0 is out of range; take more than 0 nats"):
+    with pytest.raises(ValueError, match=r"first_update_rho_bound must be above 0, got 0\.0"):
         tiny.trainer(tmp_path, first_update_rho_bound=0.0)

@@ -371,22 +371,28 @@ def test_a_second_training_begins_without_rollouts(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rollout_budget_tokens": 0}, "rollout_budget_tokens=0 is out of range; take 1 or more tokens"),
-        ({"rollout_pause_share": 1.0}, "rollout_pause_share=1.0 is out of range; take a share between 0 and 1"),
+        ({"rollout_budget_tokens": 0}, "rollout_budget_tokens must be 1 or more or None, got 0"),
+        ({"rollout_pause_share": 1.0}, "rollout_pause_share must be between 0 and 1 or None, got 1.0"),
         ({"rollout_pool_groups": 8}, "rollout_pool_groups=8 has no effect without partial rollouts; set"),
         ({"segments_in_loss": "current"}, "segments_in_loss='current' has no effect without partial rollouts"),
         (
             {"rollout_budget_tokens": 4, "segments_in_loss": "new"},
-            "segments_in_loss='new' is unknown",
+            "segments_in_loss must be one of all, current, got 'new'",
         ),
         ({"rollout_budget_tokens": 4, "max_refills": 1}, "max_refills=1 would wait for whole new groups"),
         ({"rollout_budget_tokens": 4, "rollout_pool_groups": 3}, "rollout_pool_groups=3 is below the 4 groups"),
-        ({"rollout_budget_tokens": "24"}, "rollout_budget_tokens='24' is not a whole number"),
-        ({"rollout_budget_tokens": 2.5}, "rollout_budget_tokens=2.5 is not a whole number"),
-        ({"rollout_pause_share": "0.5"}, "rollout_pause_share='0.5' is not a number"),
-        ({"rollout_budget_tokens": 4, "rollout_pool_groups": 4.5}, "rollout_pool_groups=4.5 is not a whole number"),
-        ({"rollout_budget_tokens": 4, "max_rollout_segments": 1.5}, "max_rollout_segments=1.5 is not a whole number"),
-        ({"repetition_max_period": 2.5}, "repetition_max_period=2.5 is not a whole number"),
+        ({"rollout_budget_tokens": "24"}, "rollout_budget_tokens must be a whole number or None, got '24'"),
+        ({"rollout_budget_tokens": 2.5}, "rollout_budget_tokens must be a whole number or None, got 2.5"),
+        ({"rollout_pause_share": "0.5"}, "rollout_pause_share must be a finite number or None, got '0.5'"),
+        (
+            {"rollout_budget_tokens": 4, "rollout_pool_groups": 4.5},
+            "rollout_pool_groups must be a whole number or None, got 4.5",
+        ),
+        (
+            {"rollout_budget_tokens": 4, "max_rollout_segments": 1.5},
+            "max_rollout_segments must be a whole number or None, got 1.5",
+        ),
+        ({"repetition_max_period": 2.5}, "repetition_max_period must be a whole number or None, got 2.5"),
         (
             {"rollout_budget_tokens": 4, "use_vllm": True, "vllm_tensor_parallel_size": 2, "vllm_mode": "colocate"},
             "vllm_tensor_parallel_size=2 shares an engine among processes",
@@ -400,7 +406,7 @@ def test_a_second_training_begins_without_rollouts(tmp_path):
             {"rollout_pause_share": 0.5, "use_vllm": True, "vllm_mode": "server"},
             "which a server is not; set rollout_b",
         ),
-        ({"importance_weight_cap": 2.0}, "gives them only with the rollout and repetition options"),
+        ({"importance_weight_cap": 2.0}, "gives the engine's log-probabilities only with the rollout"),
     ],
 )
 def test_impossible_settings_are_refused_with_their_cure(tmp_path, changes, message):
