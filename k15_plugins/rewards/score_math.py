@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from latex2sympy2_extended import is_expr_of_only_symbols
 from math_verify import LatexExtractionConfig, parse, verify
-from sympy import Add, Basic, FiniteSet, MatrixBase, Mul, Pow, Tuple
+from sympy import Add, Basic, FiniteSet, Interval, MatrixBase, Mul, Pow, Tuple
 from sympy.core.function import AppliedUndef
 
 from k15_plugins.rewards.written_numbers import WrittenNumber, changes_a_number, read_number
@@ -148,9 +148,10 @@ def _is_a_name(text: str) -> bool:
 def _is_simple(node: Basic) -> bool:
     if node.is_Symbol or isinstance(node, AppliedUndef) or node == -1:
         return True
-    return (isinstance(node, Add | Mul | Tuple | FiniteSet) or (isinstance(node, Pow) and node.exp == -1)) and all(
-        map(_is_simple, node.args)
-    )
+    if isinstance(node, Tuple | FiniteSet | Interval):  # (x, y) is read as an interval
+        return all(_is_simple(item) for item in node.args if item.free_symbols)
+    is_plain = isinstance(node, Add | Mul) or (isinstance(node, Pow) and node.exp == -1)
+    return is_plain and all(map(_is_simple, node.args))
 
 
 def _has_names(read: Basic | MatrixBase) -> bool:

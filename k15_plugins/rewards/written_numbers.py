@@ -31,8 +31,11 @@ _UNIT = (
     rf"{_WORDS}(?:\s?/\s?{_WORDS})?)*"
 )
 # Words that change a number or doubt it, and so are no units. (Seconds and quarters are.)
-_NO_UNITS = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
-    eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety ones tens hundreds thousands millions
+_NO_UNITS = """
+    hundred thousand million billion trillion dozen
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+    seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety ones tens hundreds thousands
+    millions
     billions trillions dozens score scores gross half halves third thirds fourth fourths fifth fifths sixth sixths
     seventh sevenths eighth eighths ninth ninths tenth tenths twentieth twentieths hundredth hundredths thousandth
     thousandths millionth millionths twice thrice double doubled triple tripled quadrupled halved tenfold fold
@@ -43,7 +46,7 @@ _NO_UNITS = """zero one two three four five six seven eight nine ten eleven twel
     is are was not isnt isn no nor neither never wrong false incorrect untrue maybe perhaps possibly probably unless
     otherwise alternatively either or if but and nan none unknown oder"""
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-_SCALE = rf"\s?(?P<scale>{'|'.join(_SCALES)}|dozen)\b"
+_SCALE = rf"\s*(?P<scale>{'|'.join(_SCALES)}|dozen)\b"
 _NUMBER = re.compile(
     rf"(?P<sign>[+-]?)\s?[€£¥]?\s?(?:(?:(?P<whole>\d+)\s?)?(?:{_FRACTION})|(?:(?P<whole_slash>\d+)\s)?(?:{_SLASHED})|"
     rf"{_REPEATING}|{_TEN}|(?P<decimal>{_DECIMAL})(?:{_POWER}|{_BASE}|{_SCALE})?)(?P<unit>{_UNIT})"
