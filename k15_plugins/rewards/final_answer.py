@@ -131,7 +131,7 @@ class ReasoningGymReward(_VerifiedReward):
     def __init__(
         self, answer_pattern: str = AFTER_ANSWER, threshold: float = 1.0, timeout_seconds: float = 5.0
     ) -> None:
-        if isinstance(threshold, bool) or not isinstance(threshold, Real):
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float):
             raise ValueError(f"threshold={threshold!r} must be a number above 0 and at most 1; 1 is usual.")
         if not 0 < threshold <= 1:
             raise ValueError(f"threshold={threshold} must be above 0 and at most 1, the highest score; 1 is usual.")

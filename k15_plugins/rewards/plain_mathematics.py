@@ -97,7 +97,7 @@ def _value(node: ast.AST) -> Fraction:
 def _work(node: ast.AST) -> float:
     """About how large an expression becomes when powers are multiplied out; infinite for a power in an exponent."""
     match node:
-        case ast.Constant(value=number):
+        case ast.Constant(value=int() | float() as number):
             return 1 + math.log10(1 + abs(number)) if abs(number) < 1e300 else math.inf
         case ast.UnaryOp(operand=operand):
             return _work(operand)
@@ -116,5 +116,6 @@ def _largest_exponent(node: ast.AST) -> float:
     for inner in ast.walk(node):
         if isinstance(inner, ast.BinOp) and isinstance(inner.op, ast.Pow | ast.BitXor):
             return math.inf
-    numbers = [abs(inner.value) for inner in ast.walk(node) if isinstance(inner, ast.Constant)]
+    values = [inner.value for inner in ast.walk(node) if isinstance(inner, ast.Constant)]
+    numbers = [abs(value) for value in values if isinstance(value, int | float)]
     return max(_work(node), math.prod(max(1, number) for number in numbers))

@@ -9,15 +9,15 @@ from functools import lru_cache
 
 from latex2sympy2_extended import is_expr_of_only_symbols
 from math_verify import LatexExtractionConfig, parse, verify
-from sympy import Basic, MatrixBase
+from sympy import Add, Basic, FiniteSet, Interval, MatrixBase, Mul, Pow, Tuple
 from sympy.core.function import AppliedUndef
 
-from k15_plugins.rewards.written_numbers import WrittenNumber, read_number
+from k15_plugins.rewards.written_numbers import WrittenNumber, changes_a_number, read_number
 
 _LONGEST_CHARACTERS = 1000
 _BOX = [LatexExtractionConfig()]  # the whole box or nothing: its default also takes a number that stands in the box
 _PACKED_WORDS = re.compile(
-    r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox)\s*\{([^{}]*(?:\d|\b(?:or|and)\b)[^{}]*)\}"
+    r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mathit|mbox)\s*\{([^{}]*(?:\d|\b(?:or|and|hundred|thousand|[mbtr]+illion|dozen)\b)[^{}]*)\}"
 )
 _SPACE = re.compile(r"(?<!\\)\\[ ,;:]|~|\\(?:q?quad|enspace|thinspace)(?![a-zA-Z])|\s+")
 _TWO_NUMBERS = re.compile(r"(?<!frac)(?<!frac )(?<![\d._^])\d[\d.]* +\d")
@@ -25,6 +25,9 @@ _CALCULATION = re.compile(
     r"\\(?:[io]*int|sum|prod|lim|det|gcd|lcm|max|min|[dt]?binom|lfloor|lceil|[bp]?mod)(?![a-zA-Z])|!"
     r"|frac\s*\{\s*(?:d|\\partial)\s*\}"
 )
+_NO_RATIO = re.compile(r"\d+ ?: ?0+")  # a time of day, and nothing to divide
+_BEFORE_A_NUMBER = re.compile(r"^(?:\s|\\sim(?![a-zA-Z])|(?:Rs\.?|\\(?:text|mathrm)\{\s*Rs\.?\s*\}) ?(?=[\d.]))+")
+_UNITS_AND_UNITS = re.compile(r"^([\d.,]+(?: [A-Za-z]{3,})+) and(?=(?: [A-Za-z]{3,})+$)")
 _CHOICE = re.compile(r"(?:\\(?:text|textbf|mathrm|mathbf)\s*\{)?\s*\(?([A-J])\)?[.:]?\s*\}?", re.IGNORECASE)
 
 
@@ -55,17 +58,25 @@ def score(answer: str, gold: str, strict: bool = True, whole_response: bool = Fa
         raise ValueError(f"the right answer {gold!r} cannot be read as mathematics")
     if given is None:
         return 0.0
+    if given == right or _NO_RATIO.fullmatch(right):
+        return float(given == right)
+    return float(_is_equal(right, given, strict))
+
+
+def _is_equal(right: str, given: str, strict: bool) -> bool:
     if letter := _letter(right):
-        return float(_letter(given) == letter)
-    right_number, given_number = _number(right), _number(given)
+        return _letter(given) == letter
+    right_number, given_number = _number(right), _number_at_end(given)
     if right_number is not None and given_number is not None:
         is_right = given_number.equals(right_number) and (given_number.is_lowest or not strict)
-        return float(is_right and _is_consistent(given, right))
-    if strict and (right_number is not None or not _calculations(given) <= _calculations(right)):
-        return 0.0
+        return is_right and _names_the_same(given, right) and _is_consistent(given, right)
+    if right_number is not None and (strict or changes_a_number(given)):
+        return False
+    if strict and not _calculations(given) <= _calculations(right):
+        return False
     if _TWO_NUMBERS.search(given) or not _is_consistent(given, right):
-        return 0.0
-    return float(_equal(_read(right), _read(given)))
+        return False
+    return _equal(_read(right), _read(given))
 
 
 def _inside(text: str) -> str:
@@ -80,9 +91,11 @@ def _tidy(text: str) -> str:
     """Write alike what is written in several ways, and bring words that hold an answer out of their LaTeX."""
     text = text.replace(r"\$", "").replace("$", "").replace(r"\!", "").replace("{,}", ",")
     text = text.replace(r"\displaystyle", "").replace(r"\left", "").replace(r"\right", "")
+    text = re.sub(r"\\text\s*\{\s*\}", "", text).replace(r"\pounds", "£")
     text = _PACKED_WORDS.sub(r" \1 ", text)
     text = text.replace(r"\varnothing", r"\emptyset").replace("°", r"^\circ")
-    text = _SPACE.sub(" ", text)
+    text = _BEFORE_A_NUMBER.sub("", _SPACE.sub(" ", text))
+    text = _UNITS_AND_UNITS.sub(r"\1", re.sub(r"(?<=\.\d\d\d) ?(?:\\[lc]?dots|\.\.\.|…)$", "", text.strip()))
     text = re.sub(r",? ?(?:\\(?:lor|vee)(?![a-zA-Z])|(?<![\\a-zA-Z])(?:or|and)(?![a-zA-Z]))", ",", text)
     text = re.sub(r"(?:\s|\\?%|(?<!\\)[.,;])+$", "", text)
     while text.startswith("{") and _closing(text, 0) == len(text) - 1:
@@ -90,6 +103,8 @@ def _tidy(text: str) -> str:
     text = text.strip()
     if text.startswith("(") and text.endswith(")") and read_number(text[1:-1]) is not None:
         text = text[1:-1]
+    if text.startswith("-(") and text.endswith(")") and "-" not in text[1:] and read_number(text[2:-1]) is not None:
+        text = f"-{text[2:-1]}"
     return text.strip()
 
 
@@ -108,9 +123,53 @@ def _letter(text: str) -> str:
 
 
 def _number(text: str) -> WrittenNumber | None:
-    """The number on the last side of a single equation, such as x = 5."""
+    """The number that a text is, or that it says a name is, such as x = 5 but not 2x = 5."""
+    number = _number_at_end(text)
+    return number if number is not None and all(map(_is_a_name, _split(text, "=")[:-1])) else None
+
+
+def _number_at_end(text: str) -> WrittenNumber | None:
+    """The number on the last side of a single equation."""
     *names, last = _split(text, "=")
     return read_number(last) if all(len(_split(name, ",")) == 1 for name in names) else None
+
+
+def _is_a_name(text: str) -> bool:
+    """Whether one side of an equation is a variable, a value of a function, a product of variables, or a number.
+
+    Sums of variables count too: "find m + n" is a usual question. Powers and multiples are not what is asked for.
+    """
+    read = _read(text)
+    if not read or isinstance(read[0], str):
+        return bool(re.search("[a-zA-Z]", text))
+    return not _has_names(read[0]) or _is_simple(read[0])
+
+
+def _is_simple(node: Basic) -> bool:
+    if node.is_Symbol or isinstance(node, AppliedUndef) or node == -1:
+        return True
+    if isinstance(node, Tuple | FiniteSet | Interval):  # (x, y) is read as an interval
+        return all(_is_simple(item) for item in node.args if item.free_symbols)
+    is_plain = isinstance(node, Add | Mul) or (isinstance(node, Pow) and node.exp == -1)
+    return is_plain and all(map(_is_simple, node.args))
+
+
+def _has_names(read: Basic | MatrixBase) -> bool:
+    return bool(read.free_symbols or read.atoms(AppliedUndef))
+
+
+def _names_the_same(given: str, right: str) -> bool:
+    """Whether the equation names what the right answer names, or where that is a number alone, any variable."""
+    names, asked = (_split(text, "=")[:-1] for text in (given, right))
+    for name in names:
+        read = _read(name)
+        if not _is_a_name(name):
+            return False
+        if not asked or not read or isinstance(read[0], str) or not _has_names(read[0]):
+            continue
+        if not any(_equal(_read(other), read) for other in asked):
+            return False
+    return True
 
 
 def _calculations(text: str) -> set[str]:
@@ -173,19 +232,25 @@ def _has_equal_sides(text: str, right: str) -> bool:
     if not others:
         return True
     *middle, last = others
-    if not all(_equal(_read(last), _read(part)) for part in middle):
+    if not all(_is_a_symbol(part) or _equal(_read(last), _read(part)) for part in middle):
         return False
     if "=" in right:
         return True
     name = _read(first)
     if not name or isinstance(name[0], str):
         return bool(re.search("[a-zA-Z]", first))
-    has_names = bool(name[0].free_symbols or name[0].atoms(AppliedUndef))
+    has_names = _has_names(name[0])
     right_read = _read(right)
     is_about_names = bool(right_read) and not isinstance(right_read[0], str) and bool(right_read[0].free_symbols)
-    if has_names and (not is_about_names or isinstance(name[0], AppliedUndef) or is_expr_of_only_symbols(name[0])):
+    if has_names and not is_about_names:
+        return _is_simple(name[0])
+    if has_names and (isinstance(name[0], AppliedUndef) or is_expr_of_only_symbols(name[0])):
         return True
     return _equal(_read(last), name)
+
+
+def _is_a_symbol(text: str) -> bool:
+    return re.fullmatch(r"[A-Za-z](?:_(?:\w|\{\w+\}))?", text.strip()) is not None
 
 
 for _text in (r"-\frac{1}{2}", r"(x+1)^2", r"2\sqrt{3}\pi", r"\{1, 2\}", r"[1, \infty)", r"x = 3 \text{ cm}"):
@@ -199,4 +264,5 @@ def prepare(gold: str, *_: object) -> None:
     Args:
         gold: The right answer, plain or LaTeX.
     """
-    score(gold, gold)
+    right = _tidy(_inside(gold))
+    _is_equal(right, right, True)

@@ -16,7 +16,6 @@ import threading
 import weakref
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
-from numbers import Real
 from typing import Any, NamedTuple
 
 from k15_plugins.rewards.verify_worker import read_outcome
@@ -69,7 +68,7 @@ class GuardedVerifier:
     """
 
     def __init__(self, target: str, timeout_seconds: float = 5.0) -> None:
-        if isinstance(timeout_seconds, bool) or not isinstance(timeout_seconds, Real):
+        if isinstance(timeout_seconds, bool) or not isinstance(timeout_seconds, int | float):
             raise ValueError(f"timeout_seconds={timeout_seconds!r} must be a number above 0; 5 is usual.")
         if not 0 < timeout_seconds <= _LONGEST_SECONDS:
             raise ValueError(

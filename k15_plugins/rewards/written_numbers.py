@@ -30,9 +30,26 @@ _UNIT = (
     rf"(?:\s|[€£¥']|\\?%|\^\s?(?:\\circ|\{{\\circ\}}|\{{?\\(?:text|mathrm)\{{(?:st|nd|rd|th)\}}\}}?)|"
     rf"{_WORDS}(?:\s?/\s?{_WORDS})?)*"
 )
+# Words that change a number or doubt it, and so are no units. (Seconds and quarters are.)
+_NO_UNITS = """
+    hundred thousand million billion trillion dozen
+    zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
+    seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety ones tens hundreds thousands
+    millions
+    billions trillions dozens score scores gross half halves third thirds fourth fourths fifth fifths sixth sixths
+    seventh sevenths eighth eighths ninth ninths tenth tenths twentieth twentieths hundredth hundredths thousandth
+    thousandths millionth millionths twice thrice double doubled triple tripled quadrupled halved tenfold fold
+    plus minus times over divided dividedby multiplied multipliedby added subtracted product sum difference quotient
+    ratio mod modulo remainder choose factorial root power exponent inverse reciprocal square-root sqrt sin cos tan cot
+    sec csc log exp inf infinity negative negated positive opposite less fewer more greater larger smaller bigger below
+    above under than between except excluding without beyond plusminus
+    is are was not isnt isn no nor neither never wrong false incorrect untrue maybe perhaps possibly probably unless
+    otherwise alternatively either or if but and nan none unknown oder"""
+_SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_SCALE = rf"\s*(?P<scale>{'|'.join(_SCALES)}|dozen)\b"
 _NUMBER = re.compile(
     rf"(?P<sign>[+-]?)\s?[€£¥]?\s?(?:(?:(?P<whole>\d+)\s?)?(?:{_FRACTION})|(?:(?P<whole_slash>\d+)\s)?(?:{_SLASHED})|"
-    rf"{_REPEATING}|{_TEN}|(?P<decimal>{_DECIMAL})(?:{_POWER}|{_BASE})?){_UNIT}"
+    rf"{_REPEATING}|{_TEN}|(?P<decimal>{_DECIMAL})(?:{_POWER}|{_BASE}|{_SCALE})?)(?P<unit>{_UNIT})"
 )
 
 
@@ -77,7 +94,7 @@ def read_number(text: str) -> WrittenNumber | None:
         None if it is anything else, such as a sum, a root or two numbers.
     """
     match = _NUMBER.fullmatch(text)
-    if match is None:
+    if match is None or changes_a_number(match["unit"]):
         return None
     part = match.groupdict()
     is_lowest = True
@@ -97,9 +114,21 @@ def read_number(text: str) -> WrittenNumber | None:
     else:
         value = Fraction(re.sub(r"[ ,]", "", part["decimal"]))
         value *= Fraction(10) ** int(part["exponent"] or part["exponent_digit"] or part["e"] or 0)
+    if part["scale"]:
+        value *= 12 if part["scale"] == "dozen" else 10 ** _SCALES[part["scale"]]
     is_decimal = bool(part["decimal"]) and "." in part["decimal"]
     value = -value if part["sign"] == "-" else value
     return WrittenNumber(value, part["base"] or part["base_digit"] or "", is_lowest, is_decimal)
+
+
+def changes_a_number(text: str) -> bool:
+    """Whether words behind a number change it or doubt it, as in `12 halves` or `12 is wrong`.
+
+    Args:
+        text: What stands behind the number, or all of the text.
+    """
+    words = re.findall(r"(?<!\\)\b[a-z]+", text.lower())
+    return not set(_NO_UNITS.split()).isdisjoint(words) or words[:1] in (["squared"], ["cubed"])
 
 
 def _integer(text: str) -> int:
