@@ -45,7 +45,9 @@ def select(points: list[Point], accuracy_loss: float = 0.01) -> Point:
         raise ValueError("points must hold at least one model, got none; give a Point for each.")
     for point in points:
         if not isinstance(point, Point):
-            raise ValueError(f"points must hold objects of Point, got {point!r:.100}; give Point(name, accuracy, tokens).")
+            raise ValueError(
+                f"points must hold objects of Point, got {point!r:.100}; give Point(name, accuracy, tokens)."
+            )
         check_numbers(accuracy=point.accuracy, tokens=point.tokens)
         if not (math.isfinite(point.accuracy) and math.isfinite(point.tokens)):
             raise ValueError(f"points must hold finite figures, got {point}; leave that model out.")

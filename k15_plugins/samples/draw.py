@@ -97,7 +97,9 @@ def _rewards_of(reward_func: Any, **batch: Any) -> list[float | None]:
     except ValueError:  # which says itself what is wrong
         raise
     except Exception as error:
-        raise ValueError(f"the reward function {name} failed with {type(error).__name__}: {error}; mend it.") from error
+        raise ValueError(
+            f"the reward function {name} failed with {type(error).__name__}: {error}; mend it."
+        ) from error
     number = len(batch["prompts"])
     try:
         numbers = [None if each is None else float(each) for each in rewards]

@@ -46,8 +46,7 @@ def length_reward(lengths_N: Tensor, correct_N: Tensor, num_generations: int) ->
     good_N = (lengths_N >= 0) & lengths_N.isfinite()
     if not bool(good_N.all()):
         raise ValueError(
-            f"lengths_N must be 0 or more tokens, got {lengths_N[~good_N][0].item()}; give the numbers of "
-            "tokens."
+            f"lengths_N must be 0 or more tokens, got {lengths_N[~good_N][0].item()}; give the numbers of tokens."
         )
     lengths_GK = lengths_N.view(-1, num_generations).float()
     correct_GK = correct_N.view(-1, num_generations).bool()

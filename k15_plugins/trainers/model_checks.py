@@ -23,8 +23,8 @@ def check_model(given: dict[str, Any]) -> None:
         return
     if args is not None and args.model_init_kwargs:
         raise ValueError(
-            f"model_init_kwargs={args.model_init_kwargs} has no effect on a model that is loaded already; leave it out, "
-            "or give the name of the model."
+            f"model_init_kwargs={args.model_init_kwargs} has no effect on a model that is loaded already; leave it "
+            "out, or give the name of the model."
         )
     if model.name_or_path:
         return

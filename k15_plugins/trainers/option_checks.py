@@ -31,7 +31,7 @@ def check_options(given: dict[str, Any]) -> None:
     check_output_dir(args.output_dir)
     check_values(args, [each.name for each in fields(args)])
     check_training(args)
-    _check_evaluation(args, given.get("eval_dataset"))
+    check_evaluation(args, given.get("eval_dataset"))
     if hasattr(args, "generation_kwargs"):
         check_engine_effects(args)
         _check_generation(args)
@@ -96,7 +96,16 @@ def _check_schedule(args: Any) -> None:
         ) from error
 
 
-def _check_evaluation(args: Any, data: Any) -> None:
+def check_evaluation(args: Any, data: Any) -> None:
+    """Refuse an evaluation of nothing.
+
+    Args:
+        args: `TrainingArguments`.
+        data: The `eval_dataset`, or None.
+
+    Raises:
+        ValueError: Naming the option, its value and the cure.
+    """
     if data is not None:
         return
     for name, is_set in (("eval_strategy", args.eval_strategy != "no"), ("eval_on_start", args.eval_on_start)):

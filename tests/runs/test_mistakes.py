@@ -157,7 +157,10 @@ BEFORE_A_MODEL = [
     ("+trainer.args.log_level=loud", "log_level must be one of debug, .*, got 'loud'; correct it, or leave it out"),
     ("+trainer.args.generation_kwargs={num_return_sequences: 2}", "got num_return_sequences=2; set num_generations"),
     ("trainer._target_=trl.GRPOTrainer", "must be a trainer that takes sampler, got trl.GRPOTrainer, which does not"),
-    ("trainer=grpo", "got .*updates_per_iteration.*, which only trainer=mirror_descent has; take \\+recipe=grpo for t"),
+    (
+        "trainer=grpo",
+        "got .*updates_per_iteration.*, which only trainer=mirror_descent has; take \\+recipe=grpo for t",
+    ),
     ("+trainer.args.importance_weight_cap=2", "importance_weight_cap=2 needs the sampler's log-probabilities"),
     ("+trainer.final_reward=answr", "final_reward='answr' is no reward function; take one of "),
     ("++trainer.args.save_strategy=best", "save_strategy='best' needs metric_for_best_model"),

@@ -109,7 +109,12 @@ def test_reward_function_refuses_groups_that_straddle_processes(prompts):
         (torch.tensor([1, 2]), torch.ones(1).bool(), 2, r"the shape of lengths_N, \(2,\), got \(1,\)"),
         (torch.tensor([1, 2]), torch.tensor([0.0, 0.3]), 2, "correct_N must be bool, got torch.float32"),
         (torch.tensor([-1, 2]), torch.ones(2).bool(), 2, "lengths_N must be 0 or more tokens, got -1"),
-        ([1, 2], torch.ones(2).bool(), 2, r"lengths_N must be a tensor of shape \(N,\), got a list; give torch.tensor"),
+        (
+            [1, 2],
+            torch.ones(2).bool(),
+            2,
+            r"lengths_N must be a tensor of shape \(N,\), got a list; give torch.tensor",
+        ),
         (torch.tensor([1, 2]), [True, False], 2, r"correct_N must be a tensor of shape \(N,\), got a list"),
         (torch.tensor([1, 2]), torch.ones(2).bool(), 2.0, "num_generations must be a whole number, got 2.0"),
         (torch.tensor([1, 2]), torch.ones(2).bool(), "2", "num_generations must be a whole number, got '2'"),
