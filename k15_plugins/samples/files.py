@@ -80,13 +80,13 @@ def check_problems(problems: Any) -> None:
         for sample in problem.samples:
             if not isinstance(sample.right, bool | np.bool_):
                 raise ValueError(
-                    f"right of a sample must be true or false, got {sample.right!r:.100} for problem {problem.problem}; "
-                    "compare rewards with a threshold, as reward >= 0.5."
+                    f"right of a sample must be true or false, got {sample.right!r:.100} for problem "
+                    f"{problem.problem}; compare rewards with a threshold, as reward >= 0.5."
                 )
             if not len(sample.ids):
                 raise ValueError(
-                    f"ids of a sample must hold its tokens, got none for problem {problem.problem}; give them, the end "
-                    "of sequence included."
+                    f"ids of a sample must hold its tokens, got none for problem {problem.problem}; give them, the "
+                    "end of sequence included."
                 )
 
 

@@ -32,7 +32,8 @@ def length_reward(lengths_N: Tensor, correct_N: Tensor, num_generations: int) ->
     check_groups("lengths_N", lengths_N, num_generations)
     if not isinstance(correct_N, Tensor):
         raise ValueError(
-            f"correct_N must be a tensor of shape (N,), got a {type(correct_N).__name__}; give torch.tensor(correct_N)."
+            f"correct_N must be a tensor of shape (N,), got a {type(correct_N).__name__}; give "
+            "torch.tensor(correct_N)."
         )
     if correct_N.shape != lengths_N.shape:
         raise ValueError(

@@ -76,7 +76,8 @@ def _check_optimizer(args: Any) -> None:
 
 def _check_schedule(args: Any) -> None:
     kind, given = SchedulerType(args.lr_scheduler_type), args.lr_scheduler_kwargs or {}
-    parameters = inspect.signature(TYPE_TO_SCHEDULER_FUNCTION[kind]).parameters
+    schedules: dict[Any, Any] = TYPE_TO_SCHEDULER_FUNCTION
+    parameters = inspect.signature(schedules[kind]).parameters
     known = [name for name in parameters if name not in _SCHEDULES_OWN]
     is_open = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     for name in given:
@@ -112,8 +113,8 @@ def check_evaluation(args: Any, data: Any) -> None:
         if is_set:
             value = getattr(args, name)
             raise ValueError(
-                f"{name}={getattr(value, 'value', value)} needs an eval_dataset, and there is none; give one, or leave "
-                f"{name} out."
+                f"{name}={getattr(value, 'value', value)} needs an eval_dataset, and there is none; give one, or "
+                f"leave {name} out."
             )
 
 
@@ -127,18 +128,18 @@ def _check_generation(args: Any) -> None:
                 f"generation_kwargs must hold fields of GenerationConfig, got {name!r}{did_you_mean(name, known)}; "
                 "correct it, or leave it out."
             )
-    if not args.use_vllm:
-        try:
-            GenerationConfig(cache_implementation=args.cache_implementation, **given)
-        except (TypeError, ValueError) as error:
-            text = " ".join(str(error).split()).rstrip(".")
-            raise ValueError(f"generation_kwargs={given}: {text}; correct it.") from error
     for name in ("num_return_sequences", "n"):
         if given.get(name, 1) != 1:
             raise ValueError(
                 f"generation_kwargs must leave the number of responses alone, got {name}={given[name]}; set "
                 "num_generations."
             )
+    if not args.use_vllm:
+        try:
+            GenerationConfig(**{"do_sample": True, "cache_implementation": args.cache_implementation, **given})
+        except (TypeError, ValueError) as error:
+            text = " ".join(str(error).split()).rstrip(".")
+            raise ValueError(f"generation_kwargs={given}: {text}; correct it.") from error
 
 
 def _check_sampler_logps(args: Any, rollout_func: Any) -> None:

@@ -10,6 +10,7 @@ from datasets import Dataset
 from trainers.test_vision import vision_pieces
 from trl import DPOConfig, DPOTrainer
 
+from k15_plugins import ExactMatchReward
 from k15_plugins.long2short.pairs import preference_pairs
 from k15_plugins.samples import Sample, SampledProblem
 from k15_plugins.trainers.long2short_dpo import Long2ShortDPOConfig, Long2ShortDPOTrainer
