@@ -9,6 +9,7 @@ from typing import Any
 from datasets import Dataset
 
 from k15_plugins.generation.transformers_generation import TransformersGeneration
+from k15_plugins.numbers import check_numbers, check_whole_numbers
 from k15_plugins.samples import SampledProblem
 from k15_plugins.samples.draw import sample_problems
 
@@ -58,6 +59,8 @@ def evaluate(
     Raises:
         ValueError: If there is no problem, or a number is out of its range.
     """
+    check_whole_numbers(max_new_tokens=max_new_tokens, num_samples=num_samples, batch_size=batch_size)
+    check_numbers(temperature=temperature)
     if not len(problems):
         raise ValueError("problems must have at least one row, got none; give problems with a column prompt.")
     if "prompt" not in problems.column_names:
@@ -71,6 +74,10 @@ def evaluate(
         raise ValueError(
             f"reward_func must be a reward function, got {reward_func!r:.100}; give the function or object."
         )
+    if not hasattr(model, "generate"):
+        raise ValueError(f"model must be a model that is loaded, got {model!r:.100}; load it, as by from_pretrained.")
+    if not callable(tokenizer):
+        raise ValueError(f"tokenizer must be the model's tokenizer, got {tokenizer!r:.100}; load it beside the model.")
     generate = TransformersGeneration(model, tokenizer, max_new_tokens=max_new_tokens, temperature=temperature)
     batches = sample_problems(
         generate, problems, reward_func, num_samples=num_samples, batch_size=batch_size, seed=seed

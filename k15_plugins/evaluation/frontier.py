@@ -1,6 +1,9 @@
 """The balance of accuracy and tokens: which models no other one beats, and which one to take (paper 2.4)."""
 
+import math
 from typing import NamedTuple
+
+from k15_plugins.numbers import check_numbers
 
 
 class Point(NamedTuple):
@@ -40,6 +43,15 @@ def select(points: list[Point], accuracy_loss: float = 0.01) -> Point:
     """
     if not points:
         raise ValueError("points must hold at least one model, got none; give a Point for each.")
+    for point in points:
+        if not isinstance(point, Point):
+            raise ValueError(
+                f"points must hold objects of Point, got {point!r:.100}; give Point(name, accuracy, tokens)."
+            )
+        check_numbers(accuracy=point.accuracy, tokens=point.tokens)
+        if not (math.isfinite(point.accuracy) and math.isfinite(point.tokens)):
+            raise ValueError(f"points must hold finite figures, got {point}; leave that model out.")
+    check_numbers(accuracy_loss=accuracy_loss)
     if not 0 <= accuracy_loss <= 1:
         raise ValueError(f"accuracy_loss={accuracy_loss} is no share; give a number from 0 to 1, such as 0.01.")
     best = max(point.accuracy for point in points)

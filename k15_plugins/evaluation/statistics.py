@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from k15_plugins.samples import SampledProblem
+from k15_plugins.samples import SampledProblem, check_problems
 
 Summary = dict[str, Any]
 _PERCENTILES = (5, 25, 50, 75, 95)
@@ -172,6 +172,8 @@ def compare(
     Raises:
         ValueError: If the problems are not the same.
     """
+    check_problems(ours)
+    check_problems(theirs)
     pairs = list(zip(ours, theirs, strict=False))
     if len(ours) != len(theirs) or any(a.prompt != b.prompt for a, b in pairs):
         raise ValueError("the two results are not of the same problems; measure both on one task with one seed.")

@@ -44,8 +44,8 @@ def read_rows(path: Path) -> Iterator[tuple[str, Line]]:
                 line = content.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:
                 raise ValueError(
-                    f"{place} must be in UTF-8, got the byte {content[error.start]:#04x} at {error.start + 1}; convert "
-                    "the file, as by iconv -f latin1 -t utf-8."
+                    f"{place} must be in UTF-8, got the byte {content[error.start]:#04x} at {error.start + 1}; "
+                    "convert the file, as by iconv -f latin1 -t utf-8."
                 ) from error
             if not line.strip():
                 continue

@@ -5,6 +5,7 @@ import random
 from typing import Any
 
 from k15_plugins.long2short.shortest import shortest_correct
+from k15_plugins.numbers import check_numbers, check_whole_numbers
 from k15_plugins.samples import Sample, SampledProblem, check_problems
 
 WRONG, LONG = "wrong", "long"
@@ -46,6 +47,8 @@ def preference_pairs(
             there is no pair.
     """
     check_problems(problems)
+    check_numbers(ratio=ratio, **({} if wrong_share is None else {"wrong_share": wrong_share}))
+    check_whole_numbers(pairs_per_problem=pairs_per_problem)
     if not 1 < ratio < math.inf:
         raise ValueError(
             f"ratio={ratio} is out of range, for rejected is what is longer; take more than 1, as the paper's 1.5."

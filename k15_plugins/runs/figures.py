@@ -53,8 +53,8 @@ def check_metric(config: dict[str, Any]) -> None:
     Raises:
         ValueError: Naming the figure and the nearest one.
     """
-    name = config.get("metric")
-    known = None if name is None else known_figures(config)
+    name: str = config.get("metric") or ""
+    known = known_figures(config) if name else None
     if known is None or name in known:
         return
     near = get_close_matches(name, known, n=1, cutoff=0.5)

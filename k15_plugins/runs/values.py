@@ -28,7 +28,7 @@ NODES = {
 }
 """What else of it says by a `_target_` what it is."""
 GIVING = ("k15_plugins.stages.reinforce.reinforce",)
-GIVEN = {
+GIVEN: dict[str, dict[str, str | None]] = {
     "trainer": {
         "model": "model",
         "processing_class": "model",
@@ -56,7 +56,7 @@ _OF_ADAPTERS: dict[str, Range] = {
 _OF_STAGES: dict[str, Range] = dict.fromkeys(
     ("num_samples", "batch_size", "size", "traces", "max_new_tokens", "evaluation_batch_size"), _WHOLE
 ) | dict.fromkeys(("p_wrong", "p_check", "clean_share", "accuracy_loss"), _SHARE)
-_OF_GROUPS = {"stage": _OF_STAGES, **dict.fromkeys(("model", "sampler"), {"seed": RANGES["seed"]})}
+_OF_GROUPS = {"stage": _OF_STAGES, **{name: {"seed": RANGES["seed"]} for name in ("model", "sampler")}}
 
 
 def check_values(config: dict[str, Any]) -> None:

@@ -61,7 +61,9 @@ def _sample_rows(
         responses if isinstance(prompts[0], str) else [[{"role": "assistant", "content": text}] for text in responses]
     )
     columns = {name: list(repeated[name]) for name in repeated.column_names if name != "prompt"}
-    rewards = reward_func(prompts=prompts, completions=completions, completion_ids=generated.completion_ids, **columns)
+    rewards = _rewards_of(
+        reward_func, prompts=prompts, completions=completions, completion_ids=generated.completion_ids, **columns
+    )
     extract = getattr(reward_func, "extract", lambda completion: None)
     samples = [
         Sample(
@@ -86,6 +88,29 @@ def _sample_rows(
         )
         for row, first in zip(rows, range(0, len(prompts), num_samples), strict=True)
     ]
+
+
+def _rewards_of(reward_func: Any, **batch: Any) -> list[float | None]:
+    name = getattr(reward_func, "__name__", type(reward_func).__name__)
+    try:
+        rewards = reward_func(**batch)
+    except ValueError:  # which says itself what is wrong
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"the reward function {name} failed with {type(error).__name__}: {error}; mend it."
+        ) from error
+    number = len(batch["prompts"])
+    try:
+        numbers = [None if each is None else float(each) for each in rewards]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) != number:
+        raise ValueError(
+            f"the reward function {name} must return a list of {number} numbers, one a response, got "
+            f"{rewards!r:.100}; mend it."
+        )
+    return numbers
 
 
 def sample_to_files(

@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from k15_plugins.files.jsonl import Line, append_lines, read_lines
 
 
@@ -72,6 +74,20 @@ def check_problems(problems: Any) -> None:
         )
     if not problems:
         raise ValueError("problems must hold at least one problem, got none; sample some, as by evaluate.")
+    for problem in problems:
+        if not problem.samples:
+            raise ValueError(f"problems must have samples, got problem {problem.problem} without any; leave it out.")
+        for sample in problem.samples:
+            if not isinstance(sample.right, bool | np.bool_):
+                raise ValueError(
+                    f"right of a sample must be true or false, got {sample.right!r:.100} for problem "
+                    f"{problem.problem}; compare rewards with a threshold, as reward >= 0.5."
+                )
+            if not len(sample.ids):
+                raise ValueError(
+                    f"ids of a sample must hold its tokens, got none for problem {problem.problem}; give them, the "
+                    "end of sequence included."
+                )
 
 
 def write_samples(path: Path, problems: Iterable[SampledProblem]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from k15_plugins.numbers import check_numbers
 from k15_plugins.sampling.schedules import Schedule
 from k15_plugins.sampling.success_rates import SuccessRates
 from k15_plugins.sampling.weighted import WeightedSampler, as_levels
@@ -50,6 +51,7 @@ class PrioritizedSampler(WeightedSampler):
         decay: float = 0.6,
         seed: int = 0,
     ) -> None:
+        check_numbers(floor=floor, cap=cap, unsolved_after=unsolved_after)
         for name, share in (("floor", floor), ("cap", cap)):
             if not 0 <= share <= 1:
                 raise ValueError(f"{name}={share} is outside [0, 1]: give a share.")

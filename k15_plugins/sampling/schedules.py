@@ -5,6 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
+from k15_plugins.numbers import check_numbers
+
 
 class Schedule(Protocol):
     """Anything that weighs the levels; `repr` must tell two different schedules apart, as dataclasses do."""
@@ -39,6 +41,7 @@ class EasyToHard:
     iterations: int
 
     def __post_init__(self) -> None:
+        check_numbers(iterations=self.iterations)
         if not self.iterations >= 1:
             raise ValueError(f"iterations={self.iterations} is no walk: give at least 1.")
 
@@ -64,6 +67,7 @@ class UniformThenHard:
     switch_iteration: int = 24
 
     def __post_init__(self) -> None:
+        check_numbers(hard_level=self.hard_level, switch_iteration=self.switch_iteration)
         if not self.switch_iteration >= 0:
             raise ValueError(f"switch_iteration={self.switch_iteration} never comes: give 0 or more.")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from k15_plugins.numbers import check_numbers
 from k15_plugins.sampling.state import refuse_other_settings
 
 Counts = Sequence[int] | np.ndarray
@@ -51,6 +52,7 @@ class SuccessRates:
             raise ValueError(f"num_problems={num_problems!r} is no whole number: give len(train_dataset).")
         if num_problems < 1:
             raise ValueError(f"num_problems={num_problems} leaves nothing to draw: give at least one problem.")
+        check_numbers(prior_right=prior_right, prior_wrong=prior_wrong, decay=decay)
         if not (0 < prior_right < math.inf and 0 < prior_wrong < math.inf):
             raise ValueError(
                 f"prior_right={prior_right} and prior_wrong={prior_wrong} must both be above 0 and finite, "

@@ -47,6 +47,10 @@ class WeightedSampler(ProblemSampler):
         if (levels is None) != (schedule is None):
             missing = "levels" if levels is None else "schedule"
             raise ValueError(f"{missing}=None: a curriculum needs both levels and schedule, give both or neither.")
+        if schedule is not None and (isinstance(schedule, type) or not callable(getattr(schedule, "weights", None))):
+            raise ValueError(
+                f"schedule must be an object of k15_plugins.sampling, got {schedule!r:.100}; give EasyToHard(20), say."
+            )
         self.levels = levels
         self.schedule = schedule
         self._rng = np.random.default_rng(seed)

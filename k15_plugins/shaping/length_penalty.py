@@ -1,12 +1,14 @@
 """Kimi k1.5's length reward, computed inside the group of each problem, in tokens (paper 2.3.3)."""
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from k15_plugins.numbers import check_numbers, check_whole_numbers
 from k15_plugins.objective import check_groups
 
 
@@ -28,6 +30,11 @@ def length_reward(lengths_N: Tensor, correct_N: Tensor, num_generations: int) ->
         ValueError: If N is not divisible by k, the shapes differ, a length is negative, or `correct_N` holds rewards.
     """
     check_groups("lengths_N", lengths_N, num_generations)
+    if not isinstance(correct_N, Tensor):
+        raise ValueError(
+            f"correct_N must be a tensor of shape (N,), got a {type(correct_N).__name__}; give "
+            "torch.tensor(correct_N)."
+        )
     if correct_N.shape != lengths_N.shape:
         raise ValueError(
             f"correct_N must have the shape of lengths_N, {tuple(lengths_N.shape)}, got {tuple(correct_N.shape)}; "
@@ -37,10 +44,10 @@ def length_reward(lengths_N: Tensor, correct_N: Tensor, num_generations: int) ->
         raise ValueError(
             f"correct_N must be bool, got {correct_N.dtype}; compare the rewards with a threshold, as rewards >= 0.5."
         )
-    if not bool((lengths_N >= 0).all()):
+    good_N = (lengths_N >= 0) & lengths_N.isfinite()
+    if not bool(good_N.all()):
         raise ValueError(
-            f"lengths_N must be 0 or more tokens, got {lengths_N[~(lengths_N >= 0)][0].item()}; give the numbers of "
-            "tokens."
+            f"lengths_N must be 0 or more tokens, got {lengths_N[~good_N][0].item()}; give the numbers of tokens."
         )
     lengths_GK = lengths_N.view(-1, num_generations).float()
     correct_GK = correct_N.view(-1, num_generations).bool()
@@ -96,6 +103,10 @@ class GroupLengthReward:
                 "final_reward must give its rewards at once, and this function is asynchronous; take "
                 "MirrorDescentTrainer, whose length_penalty_weight takes any."
             )
+        check_whole_numbers(num_generations=num_generations, warmup_steps=warmup_steps)
+        check_numbers(threshold=threshold)
+        if not math.isfinite(threshold):
+            raise ValueError(f"threshold must be a finite number, got {threshold}; take 0.5, say.")
         if num_generations < 1:
             raise ValueError(f"num_generations={num_generations} is out of range; take that of GRPOConfig.")
         if warmup_steps < 0:

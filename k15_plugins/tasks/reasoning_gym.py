@@ -148,7 +148,8 @@ def _as_task(item: Task | Mapping[str, Any]) -> Task:
     for key, (fits, words) in _KINDS.items():
         if not fits(value := getattr(item, key)):
             raise ValueError(
-                f"mixture: {key} of {item.name!r:.100} must be {words}, got {value!r:.100}; correct it, or leave it out."
+                f"mixture: {key} of {item.name!r:.100} must be {words}, got {value!r:.100}; correct it, or "
+                "leave it out."
             )
     known = DATASETS.keys() - {"composite"}
     if item.name not in known:

@@ -57,8 +57,8 @@ def check_sampler(sampler: Any, data: Dataset | IterableDataset, args: Any) -> N
         return
     if args is not None and not args.shuffle_dataset:
         raise ValueError(
-            "shuffle_dataset=False has no effect on a sampler, which chooses the rows; leave it out, and give a sampler "
-            "that keeps your order."
+            "shuffle_dataset=False has no effect on a sampler, which chooses the rows; leave it out, and give a "
+            "sampler that keeps your order."
         )
     if sampler is None:
         return
@@ -188,6 +188,6 @@ def _check_columns(name: str, columns: Sequence[str]) -> None:
         )
     if clash := [each for each in columns if each in _TRLS_OWN]:
         raise ValueError(
-            f"{name} must have no column {clash[0]}, for TRL passes its own {clash[0]} to the reward functions; rename "
-            f"it, as by {whole}.rename_column({clash[0]!r}, 'my_{clash[0]}')."
+            f"{name} must have no column {clash[0]}, for TRL passes its own {clash[0]} to the reward functions; "
+            f"rename it, as by {whole}.rename_column({clash[0]!r}, 'my_{clash[0]}')."
         )

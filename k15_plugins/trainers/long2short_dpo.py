@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import pyarrow.compute as pc
 import torch
 from accelerate.utils import gather, is_peft_model
 from datasets import Dataset, IterableDataset
@@ -12,9 +13,14 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from trl import DPOConfig, DPOTrainer
 
 from k15_plugins.evaluation.accuracy import evaluate
+from k15_plugins.trainers.kinds import check_kinds
 from k15_plugins.trainers.model_checks import check_model_name, check_output_dir, check_processing_class
+from k15_plugins.trainers.option_checks import check_evaluation, check_training
+from k15_plugins.trainers.reward_checks import check_reward_func
 from k15_plugins.trainers.values import check_values
 
+# What a reward function is given here beside the columns.
+_PASSED = ("prompts", "completions", "completion_ids")
 _SAMPLED = {"prompt_ids", "chosen_ids", "rejected_ids"}
 
 
@@ -54,6 +60,8 @@ class Long2ShortDPOConfig(DPOConfig):
 
     def __post_init__(self) -> None:
         check_values(self, [each.name for each in fields(self)])
+        if self.beta == 0:
+            raise ValueError("beta must be above 0, got 0, where DPO learns nothing; leave it out, or take 0.1, say.")
         super().__post_init__()
 
 
@@ -99,7 +107,10 @@ class Long2ShortDPOTrainer(DPOTrainer):
             raise ValueError(
                 f"args must be a Long2ShortDPOConfig, got {args!r:.100}; it takes all fields of DPOConfig."
             )
+        check_kinds(kwargs)
         check_output_dir(args.output_dir)
+        check_training(args)
+        check_evaluation(args, kwargs.get("eval_dataset"))
         check_model_name(model)
         check_processing_class(model, kwargs.get("processing_class"))
         data = _checked_pairs(train_dataset)
@@ -109,8 +120,7 @@ class Long2ShortDPOTrainer(DPOTrainer):
                 f"max_length={args.max_length} cannot be checked before training on images or on an IterableDataset, "
                 "and would cut responses; leave it at None."
             )
-        if held_out is not None:
-            _check_held_out(held_out, reward_func)
+        _check_held_out(held_out, reward_func, args)
         is_whole = isinstance(model, torch.nn.Module) and not is_peft_model(model) and not kwargs.get("peft_config")
         if is_whole and not args.precompute_ref_log_probs:
             # TRL would load the model's name again, which a model that has no name, or has changed since, cannot give.
@@ -218,10 +228,35 @@ def _checked_pairs(data: Any) -> Dataset | IterableDataset:
             f"train_dataset must have the columns chosen and rejected, got {', '.join(data.column_names or [])}; give "
             "Dataset.from_list(preference_pairs(problems))."
         )
+    if isinstance(data, Dataset):
+        _check_members(data)
     return data
 
 
-def _check_held_out(held_out: Dataset, reward_func: Any) -> None:
+def _check_members(data: Dataset) -> None:
+    table = data.with_format("arrow")[:]
+    for name in ("chosen", "rejected"):
+        if name in table.column_names and (missing := table[name].null_count):
+            raise ValueError(
+                f"train_dataset must have a {name} response in every row, got {missing} without; mend it."
+            )
+        ids = f"{name}_ids"
+        if ids in table.column_names and (empty := pc.sum(pc.equal(pc.list_value_length(table[ids]), 0)).as_py()):
+            raise ValueError(f"train_dataset must have tokens in every row of {ids}, got {empty} without; mend it.")
+
+
+def _check_held_out(held_out: Any, reward_func: Any, args: Long2ShortDPOConfig) -> None:
+    if held_out is None:
+        for name, value in (("reward_func", reward_func), ("held_out_steps", args.held_out_steps)):
+            if value:
+                raise ValueError(
+                    f"{name}={value!r:.100} has no effect without held_out; give held_out, or leave it out."
+                )
+        return
+    if not isinstance(held_out, Dataset):
+        raise ValueError(
+            f"held_out must be a Dataset, got a {type(held_out).__name__}; make one, as by Dataset.from_list(rows)."
+        )
     if reward_func is None:
         raise ValueError("held_out needs a reward_func that tells right answers from wrong ones; give one.")
     if not len(held_out) or "prompt" not in held_out.column_names:
@@ -231,6 +266,7 @@ def _check_held_out(held_out: Dataset, reward_func: Any) -> None:
         )
     if {"image", "images"} & set(held_out.column_names):
         raise ValueError("held_out has images, which would be left out of the sampling; leave held_out out.")
+    check_reward_func(reward_func, held_out.column_names, "held_out", _PASSED)
 
 
 def _refuse_long_pairs(pairs: Dataset, max_length: int, name: str) -> None:

@@ -23,8 +23,8 @@ def check_model(given: dict[str, Any]) -> None:
         return
     if args is not None and args.model_init_kwargs:
         raise ValueError(
-            f"model_init_kwargs={args.model_init_kwargs} has no effect on a model that is loaded already; leave it out, "
-            "or give the name of the model."
+            f"model_init_kwargs={args.model_init_kwargs} has no effect on a model that is loaded already; leave it "
+            "out, or give the name of the model."
         )
     if model.name_or_path:
         return
@@ -54,7 +54,9 @@ def check_model_name(model: Any) -> None:
         raise ValueError(
             f"model must be a model, or the name or folder of one, got {model!r:.100}; give one of these."
         )
-    is_path = isinstance(model, str) and (model.startswith(("/", "./", "../", "~")) or model.count("/") > 1)
+    if not isinstance(model, str):
+        return
+    is_path = model.startswith(("/", "./", "../", "~")) or model.count("/") > 1
     if is_path and not Path(model).is_dir():
         raise ValueError(
             f"model={model} must be a name on the Hub or a folder, and there is no such folder; correct it."

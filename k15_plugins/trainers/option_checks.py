@@ -31,7 +31,7 @@ def check_options(given: dict[str, Any]) -> None:
     check_output_dir(args.output_dir)
     check_values(args, [each.name for each in fields(args)])
     check_training(args)
-    _check_evaluation(args, given.get("eval_dataset"))
+    check_evaluation(args, given.get("eval_dataset"))
     if hasattr(args, "generation_kwargs"):
         check_engine_effects(args)
         _check_generation(args)
@@ -76,7 +76,8 @@ def _check_optimizer(args: Any) -> None:
 
 def _check_schedule(args: Any) -> None:
     kind, given = SchedulerType(args.lr_scheduler_type), args.lr_scheduler_kwargs or {}
-    parameters = inspect.signature(TYPE_TO_SCHEDULER_FUNCTION[kind]).parameters
+    schedules: dict[Any, Any] = TYPE_TO_SCHEDULER_FUNCTION
+    parameters = inspect.signature(schedules[kind]).parameters
     known = [name for name in parameters if name not in _SCHEDULES_OWN]
     is_open = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     for name in given:
@@ -96,15 +97,24 @@ def _check_schedule(args: Any) -> None:
         ) from error
 
 
-def _check_evaluation(args: Any, data: Any) -> None:
+def check_evaluation(args: Any, data: Any) -> None:
+    """Refuse an evaluation of nothing.
+
+    Args:
+        args: `TrainingArguments`.
+        data: The `eval_dataset`, or None.
+
+    Raises:
+        ValueError: Naming the option, its value and the cure.
+    """
     if data is not None:
         return
     for name, is_set in (("eval_strategy", args.eval_strategy != "no"), ("eval_on_start", args.eval_on_start)):
         if is_set:
             value = getattr(args, name)
             raise ValueError(
-                f"{name}={getattr(value, 'value', value)} needs an eval_dataset, and there is none; give one, or leave "
-                f"{name} out."
+                f"{name}={getattr(value, 'value', value)} needs an eval_dataset, and there is none; give one, or "
+                f"leave {name} out."
             )
 
 
@@ -118,18 +128,18 @@ def _check_generation(args: Any) -> None:
                 f"generation_kwargs must hold fields of GenerationConfig, got {name!r}{did_you_mean(name, known)}; "
                 "correct it, or leave it out."
             )
-    if not args.use_vllm:
-        try:
-            GenerationConfig(cache_implementation=args.cache_implementation, **given)
-        except (TypeError, ValueError) as error:
-            text = " ".join(str(error).split()).rstrip(".")
-            raise ValueError(f"generation_kwargs={given}: {text}; correct it.") from error
     for name in ("num_return_sequences", "n"):
         if given.get(name, 1) != 1:
             raise ValueError(
                 f"generation_kwargs must leave the number of responses alone, got {name}={given[name]}; set "
                 "num_generations."
             )
+    if not args.use_vllm:
+        try:
+            GenerationConfig(**{"do_sample": True, "cache_implementation": args.cache_implementation, **given})
+        except (TypeError, ValueError) as error:
+            text = " ".join(str(error).split()).rstrip(".")
+            raise ValueError(f"generation_kwargs={given}: {text}; correct it.") from error
 
 
 def _check_rollout_logps(args: Any, rollout_func: Any) -> None:

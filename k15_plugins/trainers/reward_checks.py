@@ -58,13 +58,16 @@ def check_reward_funcs(given: dict[str, Any], final_reward: str | None) -> None:
             )
 
 
-def check_reward_func(function: Any, columns: Sequence[str] | None, data_name: str = "train_dataset") -> None:
+def check_reward_func(
+    function: Any, columns: Sequence[str] | None, data_name: str = "train_dataset", given: Sequence[str] = PASSED
+) -> None:
     """Refuse a reward function that cannot be called as TRL calls it.
 
     Args:
         function: As in `GRPOTrainer`'s `reward_funcs`; names of models and models pass.
         columns: Of the data set; None if they are not known.
         data_name: Of the data set, for the message.
+        given: What it is passed beside the columns.
 
     Raises:
         ValueError: If it is a class, or no function; if it takes no `**kwargs` and not all that TRL passes; or if it
@@ -92,7 +95,7 @@ def check_reward_func(function: Any, columns: Sequence[str] | None, data_name: s
     except ValueError:  # some functions written in C have none
         return
     name = reward_name(function)
-    passed = {*PASSED, *(columns or ())} - {"prompt", "completion"}
+    passed = {*given, *(columns or ())} - {"prompt", "completion"}
     required = [
         each.name
         for each in parameters

@@ -12,8 +12,12 @@ import numpy as np
 Range = tuple[Callable[[Any], bool], str]
 
 
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral)
+
+
 def _whole(least: int) -> Range:
-    return lambda value: isinstance(value, Integral) and value >= least, f"a whole number from {least}"
+    return lambda value: _is_whole(value) and value >= least, f"a whole number from {least}"
 
 
 def _steps(value: Any) -> bool:
@@ -65,7 +69,7 @@ RANGES: dict[str, Range] = {
     "vllm_gpu_memory_utilization": _SHARE_ABOVE_0,
     "vllm_tensor_parallel_size": _whole(1),
     "vllm_max_model_length": _whole(1),
-    "vllm_server_port": (lambda value: isinstance(value, Integral) and 1 <= value <= 65535, "a port from 1 to 65535"),
+    "vllm_server_port": (lambda value: _is_whole(value) and 1 <= value <= 65535, "a port from 1 to 65535"),
     "vllm_server_timeout": _ABOVE_0,
     # SFT and long2short DPO.
     "max_length": _whole(1),

@@ -68,6 +68,8 @@ def test_messages_and_greedy():
         ({"problems": tiny.problems().remove_columns("prompt")}, "problems must have a column prompt, got answer"),
         ({"max_new_tokens": 0}, "max_new_tokens=0 is out of range"),
         ({"num_samples": 0}, "num_samples=0 is out of range"),
+        ({"max_new_tokens": "4"}, "max_new_tokens must be a whole number, got '4'"),
+        ({}, "model must be a model that is loaded, got None"),
         ({"temperature": -1.0}, "temperature=-1.0 is out of range"),
         ({"reward_func": dict}, "reward_func must be a reward function, got <class 'dict'>"),
     ],
@@ -76,3 +78,17 @@ def test_what_cannot_be_sampled_or_scored_is_refused(changes, message):
     given = {"problems": tiny.problems(), "reward_func": tiny.odd_start, "max_new_tokens": 4} | changes
     with pytest.raises(ValueError, match=message):
         evaluate(None, None, **given)
+
+
+@pytest.mark.parametrize(
+    ("reward", "message"),
+    [
+        (lambda **_: 1 / 0, "the reward function <lambda> failed with ZeroDivisionError: division by zero; mend it"),
+        (lambda **_: None, "must return a list of 2 numbers, one a response, got None"),
+        (lambda **_: [1.0], r"must return a list of 2 numbers, one a response, got \[1.0\]"),
+        (lambda **_: ["a", "b"], r"must return a list of 2 numbers, .*, got \['a', 'b'\]"),
+    ],
+)
+def test_a_reward_function_that_goes_wrong_is_named(reward, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(tiny.model(), tiny.tiny_tokenizer(), tiny.problems(2), reward, max_new_tokens=2)

@@ -58,3 +58,16 @@ def test_a_loss_out_of_range_is_refused():
 def test_no_model_is_refused():
     with pytest.raises(ValueError, match="points must hold at least one model, got none"):
         select([])
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        (Point("a", float("nan"), 3.0), "points must hold finite figures, got Point"),
+        (("a", 0.5, 3.0), "points must hold objects of Point, got "),
+        (Point("a", "0.5", 3.0), "accuracy must be a number, got '0.5'"),
+    ],
+)
+def test_a_model_without_figures_is_refused(point, message):
+    with pytest.raises(ValueError, match=message):
+        select([point, Point("b", 0.5, 4.0)])

@@ -158,5 +158,7 @@ def test_what_does_not_belong_together_is_refused():
         summarize([])
     with pytest.raises(ValueError, match="problems have 1 to 2 samples"):
         summarize([problem([1]), problem([1, 0])])
+    with pytest.raises(ValueError, match="problems must hold at least one problem, got none"):
+        compare([], [])
     with pytest.raises(ValueError, match="not of the same problems"):
         compare([problem([1], number=0)], [problem([1], number=1)])

@@ -7,6 +7,7 @@ from long2short.cases import problem, problems, sample
 
 from k15_plugins.long2short.pairs import preference_pairs
 from k15_plugins.long2short.shortest import shortest_correct, shortest_rows
+from k15_plugins.samples import Sample, SampledProblem
 
 
 def lengths(pairs):
@@ -154,6 +155,10 @@ def test_the_share_is_reached_by_leaving_out_the_other_kind_by_seed(share, wrong
         ({"ratio": 1.0}, "ratio=1.0 is out of range"),
         ({"pairs_per_problem": 0}, "pairs_per_problem=0 gives no pairs"),
         ({"wrong_share": 1.5}, "wrong_share=1.5 is no share"),
+        ({"ratio": "1.5"}, "ratio must be a number, got '1.5'"),
+        ({"pairs_per_problem": "2"}, "pairs_per_problem must be a whole number, got '2'"),
+        ({"pairs_per_problem": 1.5}, "pairs_per_problem must be a whole number, got 1.5"),
+        ({"wrong_share": "half"}, "wrong_share must be a number, got 'half'"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):
@@ -167,3 +172,16 @@ def test_what_holds_no_problems_is_refused(make):
         make([])
     with pytest.raises(ValueError, match=r"problems must be a list of SampledProblem, got {'problem'"):
         make({"problem": 1})
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ([], "problems must have samples, got problem 3 without any"),
+        ([Sample("", [], right=True)], "ids of a sample must hold its tokens, got none for problem 3"),
+        ([Sample("1", [1], right=0.3)], "right of a sample must be true or false, got 0.3 for problem 3"),
+    ],
+)
+def test_a_problem_needs_samples_with_tokens_and_verdicts(samples, message):
+    with pytest.raises(ValueError, match=message):
+        preference_pairs([SampledProblem(3, "1 =", [1], samples)])

@@ -196,6 +196,13 @@ def test_a_state_of_another_sampler_is_refused(name, mine, other):
         ({"prior_wrong": float("inf")}, "prior_wrong=inf"),
         ({"decay": float("nan")}, "decay=nan"),
         ({"cap": 1.5}, "cap=1.5"),
+        ({"floor": "a"}, "floor must be a number, got 'a'"),
+        ({"prior_right": "a"}, "prior_right must be a number, got 'a'"),
+        ({"levels": [0] * 6, "schedule": 5}, "schedule must be an object of k15_plugins.sampling, got 5"),
+        (
+            {"levels": [0] * 6, "schedule": EasyToHard},
+            "schedule must be an object of k15_plugins.sampling, got <class",
+        ),
         ({"unsolved_after": 0}, "unsolved_after=0"),
         ({"unsolved_after": 70_000}, "unsolved_after=70000"),
         ({"levels": [0] * 6}, "schedule=None: a curriculum needs both"),

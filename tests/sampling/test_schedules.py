@@ -38,3 +38,7 @@ def test_bad_settings_are_named():
         EasyToHard(iterations=0)
     with pytest.raises(ValueError, match="switch_iteration=-1"):
         UniformThenHard(hard_level=1, switch_iteration=-1)
+    with pytest.raises(ValueError, match="iterations must be a number, got '4'"):
+        EasyToHard("4")
+    with pytest.raises(ValueError, match="hard_level must be a number, got 'a'"):
+        UniformThenHard("a", 3)

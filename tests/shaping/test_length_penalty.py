@@ -1,5 +1,6 @@
 """The in-group length reward against its table and its properties (paper 2.3.3)."""
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -108,6 +109,16 @@ def test_reward_function_refuses_groups_that_straddle_processes(prompts):
         (torch.tensor([1, 2]), torch.ones(1).bool(), 2, r"the shape of lengths_N, \(2,\), got \(1,\)"),
         (torch.tensor([1, 2]), torch.tensor([0.0, 0.3]), 2, "correct_N must be bool, got torch.float32"),
         (torch.tensor([-1, 2]), torch.ones(2).bool(), 2, "lengths_N must be 0 or more tokens, got -1"),
+        (
+            [1, 2],
+            torch.ones(2).bool(),
+            2,
+            r"lengths_N must be a tensor of shape \(N,\), got a list; give torch.tensor",
+        ),
+        (torch.tensor([1, 2]), [True, False], 2, r"correct_N must be a tensor of shape \(N,\), got a list"),
+        (torch.tensor([1, 2]), torch.ones(2).bool(), 2.0, "num_generations must be a whole number, got 2.0"),
+        (torch.tensor([1, 2]), torch.ones(2).bool(), "2", "num_generations must be a whole number, got '2'"),
+        (torch.tensor([torch.inf, 2]), torch.ones(2).bool(), 2, "lengths_N must be 0 or more tokens, got inf"),
         (torch.tensor([torch.nan, 2]), torch.ones(2).bool(), 2, "lengths_N must be 0 or more tokens, got nan"),
     ],
 )
@@ -127,8 +138,17 @@ async def later(completions, **_):
         ((3, 4), "final_reward must be a reward function, got 3"),
         ((later, 4), "this function is asynchronous; take MirrorDescentTrainer"),
         ((verdicts, 0), "num_generations=0 is out of range"),
+        ((verdicts, 1.5), "num_generations must be a whole number, got 1.5"),
     ],
 )
 def test_what_cannot_tell_right_from_wrong_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         GroupLengthReward(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "message"), [("x", "threshold must be a number"), (math.nan, "threshold must be a finite number")]
+)
+def test_a_threshold_is_a_finite_number(threshold, message):
+    with pytest.raises(ValueError, match=message):
+        GroupLengthReward(verdicts, 4, threshold=threshold)

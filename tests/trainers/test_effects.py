@@ -27,7 +27,6 @@ IDLE = [
     ({"lr_warmup_updates": 1}, "on the first update"),
     ({"length_penalty_warmup_iterations": 3}, "without the length reward; set length_penalty_weight above 0"),
     ({"repetition_min_period": 2}, "without a rule for repetitions; set repetition_max_period"),
-    ({"repetition_min_count": 0}, "without a rule for repetitions; set repetition_max_period"),
     ({"repetition_penalty_weight": 1.0}, "without a rule for repetitions; set repetition_max_period"),
     ({"rollout_pool_groups": 8}, "without partial rollouts; set rollout_budget_tokens"),
     ({"max_rollout_segments": 2}, "without partial rollouts; set rollout_budget_tokens"),

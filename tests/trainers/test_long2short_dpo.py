@@ -10,6 +10,7 @@ from datasets import Dataset
 from trainers.test_vision import vision_pieces
 from trl import DPOConfig, DPOTrainer
 
+from k15_plugins import ExactMatchReward
 from k15_plugins.long2short.pairs import preference_pairs
 from k15_plugins.samples import Sample, SampledProblem
 from k15_plugins.trainers.long2short_dpo import Long2ShortDPOConfig, Long2ShortDPOTrainer
@@ -258,6 +259,26 @@ def test_what_is_used_of_trl():
         ({"max_steps": 0}, "max_steps must be 1 or more updates"),
         ({"max_steps": -5}, "max_steps must be 1 or more updates"),
         ({"max_steps": -1, "num_train_epochs": 0}, "num_train_epochs must be above 0, got 0"),
+        ({"beta": 0.0}, "beta must be above 0, got 0, where DPO learns nothing"),
+        ({"model": 5}, "model must be a model, or the name or folder of one, got 5"),
+        ({"processing_class": "gpt2"}, "processing_class must be a tokenizer or a processor, got 'gpt2'"),
+        ({"eval_strategy": "steps", "eval_steps": 1}, "eval_strategy=steps needs an eval_dataset"),
+        ({"held_out_steps": 2}, "held_out_steps=2 has no effect without held_out; give held_out, or leave it out"),
+        ({"reward_func": tiny.odd_start}, "reward_func=.* has no effect without held_out"),
+        ({"held_out": [{"prompt": "a"}], "reward_func": tiny.odd_start}, "held_out must be a Dataset, got a list"),
+        ({"held_out": tiny.problems(), "reward_func": dict}, "must hold functions or objects, got the class dict"),
+        (
+            {"held_out": tiny.problems().remove_columns("answer"), "reward_func": ExactMatchReward()},
+            "needs answer, which no column of held_out gives",
+        ),
+        (
+            {"train_dataset": Dataset.from_list([{"prompt": "a", "chosen": None, "rejected": "b"}])},
+            "must have a chosen response in every row, got 1 without",
+        ),
+        (
+            {"train_dataset": Dataset.from_list([{**pairs()[0], "chosen_ids": []}])},
+            "must have tokens in every row of chosen_ids, got 1 without",
+        ),
         ({"beta": float("nan")}, "beta must be a finite number, got nan"),
         ({"held_out_max_new_tokens": 0}, "held_out_max_new_tokens must be a whole number from 1, got 0"),
     ],

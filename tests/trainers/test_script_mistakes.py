@@ -134,7 +134,7 @@ def messages():
         ({"eval_dataset": [{"prompt": "1"}]}, "eval_dataset must be a Dataset or a dict of them, got "),
         (
             {"train_dataset": tiny.problems().rename_column("answer", "completions")},
-            r"must have no column completions, for TRL passes its own .*; rename it, as by train_dataset.rename_column\(",
+            r"must have no column completions, for TRL passes its own .*; rename it, as by train_dataset.rename_co",
         ),
         ({"reward_funcs": (tiny.odd_start,)}, r"must be a list of reward functions, got a tuple; give list\(reward_f"),
         ({"reward_funcs": {"a": tiny.odd_start}}, r"got a dict; give list\(reward_funcs.values\(\)\)"),
