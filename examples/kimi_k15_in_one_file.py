@@ -30,6 +30,7 @@ TAU = 0.3  # how strongly an update is held to the policy that begins the iterat
 LENGTH_WEIGHT, LENGTH_WARMUP = 0.5, 30  # of the length reward, and iterations without it
 DECAY = 0.6  # what an older verdict on a problem still counts when a new one comes
 PAD, EOS = 0, 1
+DIGITS = "0123456789"
 
 
 @dataclass
@@ -43,17 +44,18 @@ class Rollout:
 
 
 def make_problems(number: int, rng: random.Random) -> list[tuple[str, int]]:
-    """Make sums of 3 to 6 one-digit numbers, such as `4 + 3 - 2 =`, each with its answer."""
-    problems = []
-    for _ in range(number):
-        terms = [rng.choice("+-") + rng.choice("0123456789") for _ in range(rng.randint(3, 6))]
-        terms[0] = "+" + terms[0][1:]
-        problems.append((" ".join(f"{sign} {digit}" for sign, digit in terms)[2:] + " =", sum(map(int, terms))))
-    return problems
+    """Make different sums of 3 to 6 one-digit numbers, such as `4 + 3 - 2 =`, each with its answer."""
+    answers: dict[str, int] = {}
+    while len(answers) < number:
+        text = rng.choice(DIGITS) + "".join(
+            f" {rng.choice('+-')} {rng.choice(DIGITS)}" for _ in range(rng.randint(2, 5))
+        )
+        answers[f"{text} ="] = sum(int(term) for term in text.replace("+ ", "").replace("- ", "-").split())
+    return list(answers.items())
 
 
 def success_rates(right_P: Tensor, rollouts_P: Tensor) -> Tensor:
-    """s_i of each problem, with half a right and half a wrong rollout to begin with, so that none is 0 or 1 (2.3.4)."""
+    """s_i of each problem; half a right and half a wrong rollout to begin with keep it from 0 and 1 (2.3.4)."""
     return (right_P + 0.5) / (rollouts_P + 1)
 
 
@@ -114,6 +116,12 @@ def advantages(rewards_GK: Tensor) -> Tensor:
     return rewards_GK - rewards_GK.mean(dim=1, keepdim=True)
 
 
+def tokens_of(rollouts: list[Rollout]) -> tuple[Tensor, Tensor]:
+    """Tokens of prompts and responses (N, T), and 1 where `logps` is that of a response (N, T - 1)."""
+    ids_NT = padded(each.prompt + each.response for each in rollouts)
+    return ids_NT, padded([0] * (len(each.prompt) - 1) + [1] * len(each.response) for each in rollouts)
+
+
 def logps(model, ids_BT: Tensor) -> Tensor:
     """log pi of each token but the first, given all before it, (B, T - 1). Padding on the right is never looked at."""
     logps_BTV = model(ids_BT).logits[:, :-1].log_softmax(dim=-1)
@@ -121,15 +129,14 @@ def logps(model, ids_BT: Tensor) -> Tensor:
 
 
 def surrogate(logps_BT: Tensor, ref_logps_BT: Tensor, mask_BT: Tensor, advantages_B: Tensor) -> tuple[Tensor, Tensor]:
-    """-A rho + tau/2 rho^2, whose gradient is equation (3) with its sign turned, and rho of the whole response (2.3.2)."""
+    """-A rho + tau/2 rho^2, which descends equation (3), and rho = log pi - log pi_ref of whole responses (2.3.2)."""
     rho_B = ((logps_BT - ref_logps_BT) * mask_BT).sum(dim=1)
     return -advantages_B * rho_B + TAU / 2 * rho_B**2, rho_B
 
 
 def update(model, rollouts: list[Rollout], advantages_N: Tensor) -> float:
     """Improve the policy on the rollouts of an iteration; return the mean |rho| of its last update (2.3.2)."""
-    ids_NT = padded(each.prompt + each.response for each in rollouts)
-    mask_NT = padded([0] * (len(each.prompt) - 1) + [1] * len(each.response) for each in rollouts)
+    ids_NT, mask_NT = tokens_of(rollouts)
     with torch.no_grad():
         ref_logps_NT = logps(model, ids_NT)  # the reference policy is the one that begins the iteration
     optimizer = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=0.0)  # its state begins anew, too
