@@ -6,6 +6,10 @@ from pathlib import Path
 
 import pytest
 
+import k15_plugins
+from k15_plugins import EasyToHard, PrioritizedSampler
+from k15_plugins.rollouts import RolloutBuffer
+
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -38,3 +42,22 @@ def test_shell_scripts_parse():
         # What the outer shell hands to the machines is one quoted word, a script again.
         for text in (script, *re.findall(r"'(.*?)'", script, re.DOTALL)):
             subprocess.run(["sh", "-n"], input=text, text=True, check=True)
+
+
+def test_every_metric_is_explained():
+    names = set()
+    for path in (ROOT / "k15_plugins").rglob("*.py"):
+        names |= set(re.findall(r'"(k15/[a-z_]+)"', path.read_text()))
+    sampler = PrioritizedSampler(4, levels=[0, 0, 1, 1], schedule=EasyToHard(2))
+    sampler.draw(2)
+    names |= {f"sampler/{name}" for name in sampler.metrics()}
+    names |= {f"rollouts/{name}" for name in (*RolloutBuffer(2, 8).metrics(), "batch_fill", "rounds")}
+    page = (ROOT / "docs/metrics.md").read_text()
+    missing = sorted(name for name in names if f"`{name}`" not in page)
+    assert not missing, f"docs/metrics.md does not explain {missing}"
+
+
+def test_every_public_name_is_in_the_reference():
+    page = (ROOT / "docs/api.md").read_text()
+    for name, home in k15_plugins._HOMES.items():
+        assert re.search(rf"^::: k15_plugins\.{re.escape(home)}(\.\w+)?\.{name}$", page, re.MULTILINE), name
