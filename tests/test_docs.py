@@ -1,10 +1,12 @@
 """The Python blocks of the docs run as they stand, and stay short."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 import k15_plugins
 from k15_plugins import EasyToHard, PrioritizedSampler
@@ -27,6 +29,24 @@ def test_python_blocks_run(page, tmp_path, monkeypatch, capsys):
         shown = re.findall(r"^iteration (\d)/8  reward (0\.\d\d)  right", capsys.readouterr().out, re.MULTILINE)
         assert [number for number, _ in shown] == list("12345678")
         assert all(float(reward) > 0 for _, reward in shown)
+
+
+def test_what_contributing_adds_works(tmp_path):
+    reward, sampler, stage = BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text())
+    scope: dict = {}
+    for block in (reward, sampler, stage):
+        exec(compile(block, "CONTRIBUTING.md", "exec"), scope)
+    assert scope["StartsWithAnswer"]()(completions=["7, it is", "no"], answer=["7", "7"], prompts=[]) == [1.0, 0.0]
+    drawn = [scope["HalfSolvedSampler"](8, seed=1) for _ in range(2)]
+    for one in drawn:
+        ids = one.draw(4)
+        assert len(set(ids.tolist())) == 4
+        one.observe(ids, [2] * 4, [2] * 4)
+    assert not set(drawn[0].draw(4)) & set(ids)
+    assert drawn[1].draw(4).tolist() != ids.tolist()
+    task = yaml.safe_load((ROOT / "conf/task/chain_sum.yaml").read_text()) | {"train_size": 8, "held_out_size": 0}
+    scope["count_levels"]({"task": task, "reward": {}}, tmp_path)
+    assert json.loads((tmp_path / "levels.json").read_text()) == {"0": 2, "1": 2, "2": 2, "3": 2}
 
 
 def test_links_lead_somewhere():
