@@ -65,7 +65,7 @@ format: setup  ## format, and correct what lint can correct
 smoke: setup-run  ## two iterations, to see that everything is in place
 	$(BIN)/python recipes/run.py +recipe=smoke
 
-quick: setup  ## the tests of the formulas, samplers and rewards; a minute
+quick: setup  ## the tests of the formulas, samplers and rewards
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/objective tests/shaping tests/sampling tests/rollouts tests/rewards
 
 docs: setup  ## build the documentation into site/; a broken link is an error
