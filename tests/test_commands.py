@@ -127,7 +127,9 @@ def fits(command: str, pattern: str) -> bool:
 
 
 COMMANDS = documented()
-OF_K15 = sorted({line for _, line in COMMANDS if line.startswith(K15) and "+recipe=" in line and "--config-dir" not in line})
+OF_K15 = sorted(
+    {line for _, line in COMMANDS if line.startswith(K15) and "+recipe=" in line and "--config-dir" not in line}
+)
 
 
 def test_every_command_is_run_or_listed():
