@@ -15,7 +15,7 @@ HELP := { echo "make test: FAILED; the lines above that begin with FAILED or ERR
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: run setup-run setup setup-vllm test check format clean
+.PHONY: help run setup-run setup setup-vllm smoke quick test check format docs serve figure mutants clean
 
 run: setup-run  ## train the embedded model by Kimi k1.5's recipe; RUN="+recipe=... key=value" runs something else
 	$(BIN)/python recipes/run.py $(RUN)
@@ -28,7 +28,7 @@ $(VENV)/.run: pyproject.toml constraints.txt
 	$(BIN)/$(PIP) constraints.txt --editable '.[recipes]'
 	touch $@
 
-setup: $(VENV)/.ready
+setup: $(VENV)/.ready  ## install what development needs
 
 $(VENV)/.ready: $(VENV)/.run
 	$(BIN)/$(PIP) constraints.txt --editable '.[dev]'
@@ -38,7 +38,7 @@ $(VENV)/.ready: $(VENV)/.run
 	touch $@
 
 # vLLM for the CPU asks for an older transformers than the rest is tested with, so it has an environment of its own.
-setup-vllm: $(VLLM)/.ready
+setup-vllm: $(VLLM)/.ready  ## install vLLM for the CPU, into an environment of its own
 
 $(VLLM)/.ready: pyproject.toml constraints-vllm.txt
 	$(PYTHON) -m venv $(VLLM)
@@ -53,14 +53,35 @@ test: setup setup-vllm check  ## format, lint, types, tests, and the tests on a 
 	@OMP_NUM_THREADS=1 $(VLLM)/bin/python -m pytest -n 2 --dist loadfile tests/on_vllm || $(HELP)
 	@echo "make test: everything passed (format, lint, types, the tests, and the tests on a real vLLM)."
 
-check: setup
+check: setup docs  ## format, lint, types, and the documentation site
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: setup
+format: setup  ## format, and correct what lint can correct
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean:
+smoke: setup-run  ## two iterations, to see that everything is in place
+	$(BIN)/python recipes/run.py +recipe=smoke
+
+quick: setup  ## the tests of the formulas, samplers and rewards
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/objective tests/shaping tests/sampling tests/rollouts tests/rewards
+
+docs: setup  ## build the documentation into site/; a broken link is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+serve: setup  ## show the documentation at http://127.0.0.1:8000 while you write
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve
+
+figure: setup  ## remake a page of docs/results: FIGURE=tau; minutes to hours
+	$(BIN)/python benchmarks/learning.py $(FIGURE)
+
+mutants: setup  ## break the code in many places, and see that a test notices each
+	$(BIN)/python tests/mutants.py
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F'\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
+
+clean:  ## remove both environments
 	rm -rf $(VENV) $(VLLM)

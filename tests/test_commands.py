@@ -21,14 +21,19 @@ from k15_plugins.runs.build import build
 from k15_plugins.runs.conf import CONF
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PROGRAMS = ("k15", "make", "pip", "python", "vllm")
 K15 = ("k15", "python recipes/run.py", "python -m k15_plugins")
 
 # The test that runs a command, or the file where CI does.
 RUN = {
     "make test": ".ci/run",
-    "make setup-vllm": "Makefile",  # on the way to make test
+    "make setup": "Makefile",  # on the way to make test, like the next ones
+    "make setup-vllm": "Makefile",
+    "make check": "Makefile",
+    "make docs": "Makefile",
+    "python -m pytest tests/sampling": ".ci/run",
+    "make help": "tests/test_commands.py::test_make_lists_its_targets",
     "k15 +recipe=smoke": "tests/test_install.py::test_recipes_run_the_command_k15",
     "k15 --help": "tests/runs/test_cli.py::test_help_loads_neither_torch_nor_trl",
     "k15 +recipe=kimi_rl --cfg job --resolve": "tests/runs/test_cli.py::test_cfg_shows_everything",
@@ -61,7 +66,8 @@ NOT_RUN = {
     "python recipes/run.py +recipe=kimi_rl resume=outputs/kimi_rl/DAY/TIME": SHORT,
     "python recipes/run.py +recipe=kimi_rl_hub model.name=Qwen/Qwen2.5-1.5B-Instruct": "needs the Hub and a GPU",
     "k15 +recipe=kimi_rl": SHORT,
-    "k15 +recipe=kimi_rl sampler=uniform trainer.args.tau=0.1 +trainer.args.weight_decay=0.01": SHORT,
+    "k15 +recipe=kimi_rl trainer.args.tau=*": SHORT,
+    "k15 +recipe=kimi_rl sampler=uniform*": SHORT,
     "k15 +recipe=kimi_rl -m seed=1,2,3*": "minutes; composed here, and tests/runs/test_sweep.py runs sweeps of a stub",
     "k15 +recipe=kimi_rl +trainer.args.r*": "minutes; composed here; tests/trainers/test_partial_rollouts.py",
     "python recipes/run.py +recipe=kimi_rl backend=megatron *": "minutes; test_install.py runs +recipe=smoke so",
@@ -73,6 +79,9 @@ NOT_RUN = {
     "k15 +recipe=kimi_k15*": "an hour; composed here, and tests/runs/test_pipeline.py runs pipelines of stubs",
     "k15 +recipe=smollm2_*": "minutes to hours; composed here",
     "k15 +recipe=kimi_rl_*": GPUS,
+    "k15 resume=*": "minutes; tests/runs/test_resume_by_folder.py goes on with smaller runs",
+    "k15 --config-dir conf +recipe=mine model.name=MODEL": "needs a model; tests/runs/test_cli.py uses --config-dir",
+    "pip install 'trl[vllm]'": "needs CUDA",
     "k15 +recipe=RECIPE backend=megatron *": "needs several machines; tests/megatron/test_several_machines.py",
     "python -m torch.distributed.run *": "needs several machines; tests/megatron/test_several_machines.py",
     "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL *": "needs a GPU",
@@ -118,7 +127,9 @@ def fits(command: str, pattern: str) -> bool:
 
 
 COMMANDS = documented()
-OF_K15 = sorted({line for _, line in COMMANDS if line.startswith(K15) and "+recipe=" in line})
+OF_K15 = sorted(
+    {line for _, line in COMMANDS if line.startswith(K15) and "+recipe=" in line and "--config-dir" not in line}
+)
 
 
 def test_every_command_is_run_or_listed():
@@ -132,6 +143,12 @@ def test_every_command_is_run_or_listed():
     documented_lines = {line for _, line in COMMANDS}
     for pattern in (*RUN, *NOT_RUN):
         assert any(fits(line, pattern) for line in documented_lines), f"no page has {pattern!r} any more; take it out"
+
+
+def test_make_lists_its_targets():
+    shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    (targets,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {line.split()[1] for line in shown.splitlines()} == set(targets.split()) - {"setup-run"}
 
 
 @pytest.mark.parametrize("where", sorted(set(RUN.values())))
@@ -174,7 +191,7 @@ def test_benchmarks_know_their_arguments(command):
 
 
 @pytest.mark.parametrize(
-    "command", sorted({line for _, line in COMMANDS if re.match(r"python -m k15_plugins\.(megatron|report\.)", line)})
+    "command", sorted({line for _, line in COMMANDS if re.match(r"python -m k15_plugins\.planning\.", line)})
 )
 def test_calculators_run(command):
     _, _, module, *words = shlex.split(command.replace("MODEL", str(TINY)))

@@ -1,16 +1,22 @@
 """The Python blocks of the docs run as they stand, and stay short."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
+
+import k15_plugins
+from k15_plugins import EasyToHard, PrioritizedSampler
+from k15_plugins.rollouts import RolloutBuffer
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["docs/drop_in.md", "README.md"])
+@pytest.mark.parametrize("page", ["docs/drop_in.md", "docs/your_own.md", "README.md"])
 def test_python_blocks_run(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     blocks = BLOCK.findall((ROOT / page).read_text())
@@ -23,6 +29,24 @@ def test_python_blocks_run(page, tmp_path, monkeypatch, capsys):
         shown = re.findall(r"^iteration (\d)/8  reward (0\.\d\d)  right", capsys.readouterr().out, re.MULTILINE)
         assert [number for number, _ in shown] == list("12345678")
         assert all(float(reward) > 0 for _, reward in shown)
+
+
+def test_what_contributing_adds_works(tmp_path):
+    reward, sampler, stage = BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text())
+    scope: dict = {}
+    for block in (reward, sampler, stage):
+        exec(compile(block, "CONTRIBUTING.md", "exec"), scope)
+    assert scope["StartsWithAnswer"]()(completions=["7, it is", "no"], answer=["7", "7"], prompts=[]) == [1.0, 0.0]
+    drawn = [scope["HalfSolvedSampler"](8, seed=1) for _ in range(2)]
+    for one in drawn:
+        ids = one.draw(4)
+        assert len(set(ids.tolist())) == 4
+        one.observe(ids, [2] * 4, [2] * 4)
+    assert not set(drawn[0].draw(4)) & set(ids)
+    assert drawn[1].draw(4).tolist() != ids.tolist()
+    task = yaml.safe_load((ROOT / "conf/task/chain_sum.yaml").read_text()) | {"train_size": 8, "held_out_size": 0}
+    scope["count_levels"]({"task": task, "reward": {}}, tmp_path)
+    assert json.loads((tmp_path / "levels.json").read_text()) == {"0": 2, "1": 2, "2": 2, "3": 2}
 
 
 def test_links_lead_somewhere():
@@ -38,3 +62,22 @@ def test_shell_scripts_parse():
         # What the outer shell hands to the machines is one quoted word, a script again.
         for text in (script, *re.findall(r"'(.*?)'", script, re.DOTALL)):
             subprocess.run(["sh", "-n"], input=text, text=True, check=True)
+
+
+def test_every_metric_is_explained():
+    names = set()
+    for path in (ROOT / "k15_plugins").rglob("*.py"):
+        names |= set(re.findall(r'"(k15/[a-z_]+)"', path.read_text()))
+    sampler = PrioritizedSampler(4, levels=[0, 0, 1, 1], schedule=EasyToHard(2))
+    sampler.draw(2)
+    names |= {f"sampler/{name}" for name in sampler.metrics()}
+    names |= {f"rollouts/{name}" for name in (*RolloutBuffer(2, 8).metrics(), "batch_fill", "rounds")}
+    page = (ROOT / "docs/metrics.md").read_text()
+    missing = sorted(name for name in names if f"`{name}`" not in page)
+    assert not missing, f"docs/metrics.md does not explain {missing}"
+
+
+def test_every_public_name_is_in_the_reference():
+    page = (ROOT / "docs/api.md").read_text()
+    for name, home in k15_plugins._HOMES.items():
+        assert re.search(rf"^::: k15_plugins\.{re.escape(home)}(\.\w+)?\.{name}$", page, re.MULTILINE), name
