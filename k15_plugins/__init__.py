@@ -20,8 +20,6 @@ _HOMES = {
     "PrioritizedSampler": "sampling",
     "EasyToHard": "sampling",
     "UniformThenHard": "sampling",
-    "RolloutBuffer": "rollouts",
-    "RepetitionRule": "rollouts",
     "ExactMatchReward": "rewards",
     "MathReward": "rewards",
     "ReasoningGymReward": "rewards",
