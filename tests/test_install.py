@@ -110,7 +110,7 @@ def test_recipes_run_the_command_k15(installed, finished_run, tmp_path):
     assert "data:image/png;base64," in (finished_run / "report.html").read_text()
     tiny = installed("recipes").site_packages / "k15_plugins" / "assets" / "tiny_reasoner"
     in_the_wheel = installed("recipes").site_packages / "k15_plugins" / "conf" / "recipe"
-    recipes = {path.name for path in (ROOT / "k15_plugins" / "conf" / "recipe").glob("*.yaml")}
+    recipes = {path.name for path in (ROOT / "conf" / "recipe").glob("*.yaml")}
     assert {path.name for path in in_the_wheel.glob("*.yaml")} == recipes
     for words, extra in (
         ("backend=megatron", "megatron"),
