@@ -61,7 +61,12 @@ class ExactMatchReward:
         """
         given = [self.extract(completion) for completion in completions]
         right = [_as_text(a) for a in answer]
-        return [float(g is not None and g.split() == r.split()) for g, r in zip(given, right, strict=True)]
+        return [float(g is not None and _same(g, r)) for g, r in zip(given, right, strict=True)]
+
+
+def _same(given: str, right: str) -> bool:
+    """Compare words; the full stop of a sentence is not part of its answer."""
+    return right.split() in (given.split(), given.removesuffix(".").split())
 
 
 def _as_text(right: str | int | float) -> str:

@@ -274,3 +274,8 @@ def test_numbers_are_right_answers_too():
 def test_a_right_answer_that_is_neither_text_nor_number_is_refused(reward):
     with pytest.raises(ValueError, match="answer has None; the column of right answers must hold text or numbers"):
         call(reward, ["answer 1"], answer=[None])
+
+
+def test_a_full_stop_is_no_part_of_the_answer():
+    values, _ = call(ExactMatchReward(), ["the answer is 12.", "Answer: 12.5", "Answer: 1.2"], answer=["12"] * 3)
+    assert values == [1.0, 0.0, 0.0]
