@@ -38,7 +38,7 @@ def test_exact_match(chat):
     if chat:
         completions = [[{"role": "assistant", "content": text}] for text in completions]
     values, _ = call(ExactMatchReward(), completions, answer=["12", "a b", "12", "12", "12"])
-    assert values == [1.0, 1.0, 0.0, 0.0, 0.0]
+    assert values == [1.0, 1.0, 1.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("chat", [False, True])
