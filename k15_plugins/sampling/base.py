@@ -18,12 +18,12 @@ class ProblemSampler(ABC):
     same counts draw the same problems, and a loaded state continues the exact sequence.
 
     Args:
-        success_rates (SuccessRates): What is known of the problems; the sampler feeds it.
-        seed (int): Seed of the draws, 0 or more.
+        success_rates: What is known of the problems; the sampler feeds it.
+        seed: Seed of the draws, 0 or more.
 
     Attributes:
-        success_rates (SuccessRates): As given.
-        iteration (int): The current iteration: 0 after the first draw, -1 before it.
+        success_rates: As given.
+        iteration: The current iteration: 0 after the first draw, -1 before it.
 
     Raises:
         ValueError: If `seed` is negative.
@@ -55,8 +55,8 @@ class ProblemSampler(ABC):
         all of that is taken and the drawing starts over.
 
         Args:
-            n (int): Number of problems; 0 only begins the next iteration.
-            refill (bool): Stay in the current iteration, for instance to replace groups without a signal.
+            n: Number of problems; 0 only begins the next iteration.
+            refill: Stay in the current iteration, for instance to replace groups without a signal.
 
         Returns:
             np.ndarray: (n,) int64, the problems in the order in which they were drawn.
@@ -81,9 +81,9 @@ class ProblemSampler(ABC):
         Before the first draw this serves to start from known pass rates, such as those of the warm-up model.
 
         Args:
-            ids (sequence of int): (n,) the problems.
-            right (sequence of int): (n,) rollouts whose final answer was right.
-            rollouts (sequence of int): (n,) all rollouts that were checked.
+            ids: (n,) the problems.
+            right: (n,) rollouts whose final answer was right.
+            rollouts: (n,) all rollouts that were checked.
 
         Raises:
             ValueError: If the shapes differ, an id is out of range, or a count is impossible.
@@ -110,7 +110,7 @@ class ProblemSampler(ABC):
         """Go on from a saved state.
 
         Args:
-            state (dict): What `state_dict` returned.
+            state: What `state_dict` returned.
 
         Raises:
             ValueError: If it was saved by another kind of sampler, or with other problems or settings.

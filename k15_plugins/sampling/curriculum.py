@@ -13,9 +13,9 @@ class CurriculumSampler(WeightedSampler):
     """Draws by difficulty level, as a schedule says; problems of one level are alike (paper 2.3.4, 3.5).
 
     Args:
-        levels (sequence of int): (num_problems,) difficulty of each problem, 0 .. 255; higher is harder.
-        schedule (Schedule): `EasyToHard` or `UniformThenHard`, the paper's ablation.
-        seed (int): Seed of the draws, 0 or more.
+        levels: (num_problems,) difficulty of each problem, 0 .. 255; higher is harder.
+        schedule: `EasyToHard` or `UniformThenHard`, the paper's ablation.
+        seed: Seed of the draws, 0 or more.
 
     Raises:
         ValueError: If a level is not an integer of 0 .. 255, or the schedule leaves nothing to draw.

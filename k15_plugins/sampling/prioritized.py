@@ -19,19 +19,19 @@ class PrioritizedSampler(WeightedSampler):
     the floor and the cap; `floor=0, cap=1` is the paper's formula.
 
     Args:
-        num_problems (int): Number of problems; ids are 0 .. num_problems - 1.
-        floor (float): In [0, 1], smallest weight, so that solved problems come back. At 0.05 a solved problem comes
+        num_problems: Number of problems; ids are 0 .. num_problems - 1.
+        floor: In [0, 1], smallest weight, so that solved problems come back. At 0.05 a solved problem comes
             a tenth as often as an unseen one.
-        cap (float): In [0, 1], largest share of one draw, rounded down, that unsolved problems may fill while others
+        cap: In [0, 1], largest share of one draw, rounded down, that unsolved problems may fill while others
             wait. At 0.25 they cost a quarter of the rollouts at worst and are still tried.
-        unsolved_after (int): In 1 .. 65,535, rollouts without a right one that make a problem unsolved. After 32, a
+        unsolved_after: In 1 .. 65,535, rollouts without a right one that make a problem unsolved. After 32, a
             problem with a true success rate of 0.1 is taken for unsolved with probability 0.03.
-        levels (sequence of int, optional): (num_problems,) difficulty of each problem, 0 .. 255; higher is harder.
-        schedule (Schedule, optional): Curriculum over `levels`; given together with them.
-        prior_right (float): See `SuccessRates`.
-        prior_wrong (float): See `SuccessRates`.
-        decay (float): See `SuccessRates`.
-        seed (int): Seed of the draws, 0 or more.
+        levels: (num_problems,) difficulty of each problem, 0 .. 255; higher is harder.
+        schedule: Curriculum over `levels`; given together with them.
+        prior_right: See `SuccessRates`.
+        prior_wrong: See `SuccessRates`.
+        decay: See `SuccessRates`.
+        seed: Seed of the draws, 0 or more.
 
     Raises:
         ValueError: If an argument is outside its range, or levels and schedule do not fit.

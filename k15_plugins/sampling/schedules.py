@@ -15,8 +15,8 @@ class Schedule(Protocol):
         """Weight of one problem of each level.
 
         Args:
-            iteration (int): The iteration, from 0.
-            levels (np.ndarray): (L,) the levels that occur, rising; a higher level is harder.
+            iteration: The iteration, from 0.
+            levels: (L,) the levels that occur, rising; a higher level is harder.
 
         Returns:
             np.ndarray: (L,) float, not negative and not all zero; only their ratios matter.
@@ -32,7 +32,7 @@ class EasyToHard:
     does not say how its curriculum moves; this is the plainest form that ends, as its ablation does, on hard problems.
 
     Args:
-        iterations (int): Iterations from the first, of easiest problems only, to the first of hardest problems only.
+        iterations: Iterations from the first, of easiest problems only, to the first of hardest problems only.
 
     Raises:
         ValueError: If `iterations` is below 1.
@@ -56,8 +56,8 @@ class UniformThenHard:
     """All problems alike as a warm-up, then the hard ones only: the form of the paper's ablation (3.5, Fig. 9).
 
     Args:
-        hard_level (int): Problems of this level and above are hard. The paper does not say where it drew the line.
-        switch_iteration (int): First iteration with hard problems only; 24 in Fig. 9.
+        hard_level: Problems of this level and above are hard. The paper does not say where it drew the line.
+        switch_iteration: First iteration with hard problems only; 24 in Fig. 9.
 
     Raises:
         ValueError: If `switch_iteration` is negative.

@@ -7,8 +7,8 @@ def refuse_other_settings(saved: dict[str, Any], own: dict[str, Any]) -> None:
     """Refuse a state that was saved by an object built in another way.
 
     Args:
-        saved (dict): The settings found in the state.
-        own (dict): The settings of the object that is to load it.
+        saved: The settings found in the state.
+        own: The settings of the object that is to load it.
 
     Raises:
         ValueError: If the two differ, naming the first setting that does.

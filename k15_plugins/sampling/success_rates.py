@@ -30,16 +30,16 @@ class SuccessRates:
     squared error is at most 25 % above that of the best decay; 1 would average over all policies since the start.
 
     Args:
-        num_problems (int): Number of problems; ids are 0 .. num_problems - 1.
-        prior_right (float): Right rollouts each problem is assumed to have had, above 0.
-        prior_wrong (float): Wrong rollouts each problem is assumed to have had, above 0.
-        decay (float): In (0, 1]: weight kept by the earlier evidence at each new visit; 1 never forgets.
+        num_problems: Number of problems; ids are 0 .. num_problems - 1.
+        prior_right: Right rollouts each problem is assumed to have had, above 0.
+        prior_wrong: Wrong rollouts each problem is assumed to have had, above 0.
+        decay: In (0, 1]: weight kept by the earlier evidence at each new visit; 1 never forgets.
 
     Attributes:
-        right (np.ndarray): (num_problems,) float32, faded count of right rollouts.
-        rollouts (np.ndarray): (num_problems,) float32, faded count of rollouts.
-        last_seen (np.ndarray): (num_problems,) int32, iteration of the latest observation, -1 before any.
-        seen (np.ndarray): (num_problems,) uint16, rollouts without fading; it stops at 65,535.
+        right: (num_problems,) float32, faded count of right rollouts.
+        rollouts: (num_problems,) float32, faded count of rollouts.
+        last_seen: (num_problems,) int32, iteration of the latest observation, -1 before any.
+        seen: (num_problems,) uint16, rollouts without fading; it stops at 65,535.
 
     Raises:
         ValueError: If an argument is outside its range.
@@ -92,7 +92,7 @@ class SuccessRates:
         """Posterior mean success rate.
 
         Args:
-            ids (np.ndarray, optional): (n,) ints, the problems asked for; all of them by default.
+            ids: (n,) ints, the problems asked for; all of them by default.
 
         Returns:
             np.ndarray: (n,) float64, strictly between 0 and 1.
@@ -106,8 +106,8 @@ class SuccessRates:
         """Which of these problems had at least `after_rollouts` rollouts and no right one.
 
         Args:
-            ids (np.ndarray): (n,) ints, the problems asked for.
-            after_rollouts (int): Rollouts a problem must have had, 65,535 at most.
+            ids: (n,) ints, the problems asked for.
+            after_rollouts: Rollouts a problem must have had, 65,535 at most.
 
         Returns:
             np.ndarray: (n,) bool.
@@ -121,10 +121,10 @@ class SuccessRates:
         and the earlier evidence fades once. Rows without rollouts say nothing and are passed over.
 
         Args:
-            ids (sequence of int): (n,) the problems.
-            right (sequence of int): (n,) rollouts whose final answer was right.
-            rollouts (sequence of int): (n,) all rollouts that were checked.
-            iteration (int): The iteration that made them.
+            ids: (n,) the problems.
+            right: (n,) rollouts whose final answer was right.
+            rollouts: (n,) all rollouts that were checked.
+            iteration: The iteration that made them.
 
         Raises:
             ValueError: If the shapes differ, an id is out of range, or a count is impossible.
@@ -161,7 +161,7 @@ class SuccessRates:
         """Go on from a saved state.
 
         Args:
-            state (dict): What `state_dict` returned.
+            state: What `state_dict` returned.
 
         Raises:
             ValueError: If it was saved with another number of problems, prior or decay.

@@ -20,8 +20,8 @@ class UniformSampler(ProblemSampler):
     The shuffle is computed, not stored: it costs no memory, and no draw pauses to shuffle all problems.
 
     Args:
-        num_problems (int): Number of problems; ids are 0 .. num_problems - 1.
-        seed (int): Seed of the shuffles, 0 or more.
+        num_problems: Number of problems; ids are 0 .. num_problems - 1.
+        seed: Seed of the shuffles, 0 or more.
 
     Raises:
         ValueError: If `num_problems` is below 1 or `seed` is negative.
@@ -83,9 +83,9 @@ def shuffled(places: np.ndarray, n: int, key: tuple[int, int]) -> np.ndarray:
     their composition is one too: nothing is missed and nothing comes twice, whatever the quality of the bits.
 
     Args:
-        places (np.ndarray): (m,) ints in 0 .. n - 1.
-        n (int): Length of the order.
-        key (tuple of int): Names the order; none negative.
+        places: (m,) ints in 0 .. n - 1.
+        n: Length of the order.
+        key: Names the order; none negative.
 
     Returns:
         np.ndarray: (m,) int64.

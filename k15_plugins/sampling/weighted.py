@@ -31,10 +31,10 @@ class WeightedSampler(ProblemSampler):
     distributed as if the second had begun there, so changing over in the middle is exact too.
 
     Args:
-        success_rates (SuccessRates): What is known of the problems.
-        levels (np.ndarray, optional): (num_problems,) ints in 0 .. 255, difficulty; higher is harder.
-        schedule (Schedule, optional): Weighs the levels; given with `levels` or not at all.
-        seed (int): Seed of the draws, 0 or more.
+        success_rates: What is known of the problems.
+        levels: (num_problems,) ints in 0 .. 255, difficulty; higher is harder.
+        schedule: Weighs the levels; given with `levels` or not at all.
+        seed: Seed of the draws, 0 or more.
 
     Raises:
         ValueError: If only one of `levels` and `schedule` is given, or they do not fit each other.
@@ -184,7 +184,7 @@ def as_levels(levels: Any) -> np.ndarray:
     """Difficulty levels as bytes.
 
     Args:
-        levels (sequence of int): (num_problems,) one level for each problem, 0 .. 255.
+        levels: (num_problems,) one level for each problem, 0 .. 255.
 
     Returns:
         np.ndarray: (num_problems,) uint8.
