@@ -50,9 +50,7 @@ def preference_pairs(
     check_numbers(ratio=ratio, **({} if wrong_share is None else {"wrong_share": wrong_share}))
     check_whole_numbers(pairs_per_problem=pairs_per_problem)
     if not 1 < ratio < math.inf:
-        raise ValueError(
-            f"ratio={ratio} is out of range, for rejected is what is longer; take more than 1, as the paper's 1.5."
-        )
+        raise ValueError(f"ratio must be above 1, for what is rejected is longer, got {ratio}; the paper has 1.5.")
     if pairs_per_problem < 1:
         raise ValueError(f"pairs_per_problem={pairs_per_problem} gives no pairs; give 1 or more.")
     if wrong_share is not None and not 0 <= wrong_share <= 1:

@@ -32,10 +32,10 @@ class MegatronLayout:
 
     def __post_init__(self) -> None:
         if not isinstance(self.sequence_parallel, bool):
-            raise ValueError(f"backend.sequence_parallel={self.sequence_parallel!r} is neither true nor false.")
+            raise ValueError(f"backend.sequence_parallel must be true or false, got {self.sequence_parallel!r}.")
         for name, size in vars(self).items():
             if name != "sequence_parallel" and (not isinstance(size, int) or size < 1):
-                raise ValueError(f"backend.{name}={size!r} is not a number of ranks; take 1 or more.")
+                raise ValueError(f"backend.{name} must be a number of ranks, 1 or more, got {size!r}.")
         if self.processes % (self.tensor_parallel * self.pipeline_parallel):
             raise ValueError(
                 f"backend.processes={self.processes} cannot be split into {self.tensor_parallel} (tensor_parallel) x "

@@ -47,10 +47,10 @@ class EngineSettings:
         tokens = self.max_tokens_per_micro_batch
         if not isinstance(tokens, int) or tokens < 1:
             raise ValueError(
-                f"backend.max_tokens_per_micro_batch={tokens!r} is not a number of tokens; take 1 or more."
+                f"backend.max_tokens_per_micro_batch must be a number of tokens, 1 or more, got {tokens!r}."
             )
         if not isinstance(self.nodes, int) or self.nodes < 1:
-            raise ValueError(f"backend.nodes={self.nodes!r} is not a number of machines; take 1 or more.")
+            raise ValueError(f"backend.nodes must be a number of machines, 1 or more, got {self.nodes!r}.")
         if self.layout.processes % self.nodes:
             raise ValueError(
                 f"backend.processes={self.layout.processes} cannot be shared evenly by backend.nodes={self.nodes} "

@@ -30,7 +30,7 @@ class Backend:
 
     def __post_init__(self) -> None:
         if not isinstance(self.processes, int) or self.processes < 1:
-            raise ValueError(f"backend.processes={self.processes!r} is not a number of processes; take 1 or more.")
+            raise ValueError(f"backend.processes must be a number of processes, 1 or more, got {self.processes!r}.")
         for name, value in self.environment.items():
             if name.endswith("_NUM_THREADS") and (not str(value).isdecimal() or int(value) < 1):
                 raise ValueError(

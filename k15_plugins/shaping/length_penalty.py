@@ -108,9 +108,9 @@ class GroupLengthReward:
         if not math.isfinite(threshold):
             raise ValueError(f"threshold must be a finite number, got {threshold}; take 0.5, say.")
         if num_generations < 1:
-            raise ValueError(f"num_generations={num_generations} is out of range; take that of GRPOConfig.")
+            raise ValueError(f"num_generations must be 1 or more, got {num_generations}; set that of GRPOConfig.")
         if warmup_steps < 0:
-            raise ValueError(f"warmup_steps={warmup_steps} is out of range; take 0 or more.")
+            raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}.")
         self.__name__ = "length_reward"
         self.final_reward = final_reward
         self.num_generations = num_generations

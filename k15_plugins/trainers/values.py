@@ -116,12 +116,12 @@ def check_values(args: Any, names: Collection[str]) -> None:
             continue
         if kind is bool:
             if not isinstance(value, bool | np.bool_):
-                raise ValueError(f"{name}={value!r} is neither true nor false.")
+                raise ValueError(f"{name} must be true or false, got {value!r}; the default is {default}.")
             continue
         is_number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
         if not is_number:
             number = "whole number" if kind is int else "number"
-            raise ValueError(f"{name}={value!r} is not a {number}; the default is {default}.")
+            raise ValueError(f"{name} must be a {number}, got {value!r}; the default is {default}.")
         good, words = RANGES.get(name, (math.isfinite, "a finite number"))
         if not math.isfinite(value) or not good(value):
             words = words if math.isfinite(value) else "a finite number"

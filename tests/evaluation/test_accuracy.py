@@ -66,11 +66,11 @@ def test_messages_and_greedy():
     [
         ({"problems": tiny.problems().select([])}, "problems must have at least one row"),
         ({"problems": tiny.problems().remove_columns("prompt")}, "problems must have a column prompt, got answer"),
-        ({"max_new_tokens": 0}, "max_new_tokens=0 is out of range"),
-        ({"num_samples": 0}, "num_samples=0 is out of range"),
+        ({"max_new_tokens": 0}, "max_new_tokens must be 1 or more, got 0"),
+        ({"num_samples": 0}, "num_samples must be 1 or more, got 0"),
         ({"max_new_tokens": "4"}, "max_new_tokens must be a whole number, got '4'"),
         ({}, "model must be a model that is loaded, got None"),
-        ({"temperature": -1.0}, "temperature=-1.0 is out of range"),
+        ({"temperature": -1.0}, "temperature must be 0 or more, got -1.0"),
         ({"reward_func": dict}, "reward_func must be a reward function, got <class 'dict'>"),
     ],
 )

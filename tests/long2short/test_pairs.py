@@ -152,7 +152,7 @@ def test_the_share_is_reached_by_leaving_out_the_other_kind_by_seed(share, wrong
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"ratio": 1.0}, "ratio=1.0 is out of range"),
+        ({"ratio": 1.0}, "ratio must be above 1, .* got 1.0"),
         ({"pairs_per_problem": 0}, "pairs_per_problem=0 gives no pairs"),
         ({"wrong_share": 1.5}, "wrong_share=1.5 is no share"),
         ({"ratio": "1.5"}, "ratio must be a number, got '1.5'"),

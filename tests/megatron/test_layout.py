@@ -12,12 +12,12 @@ from k15_plugins.megatron.settings import EngineSettings
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
-        ({"processes": 0}, "backend.processes=0 is not a number of ranks; take 1 or more"),
+        ({"processes": 0}, "backend.processes must be a number of ranks, 1 or more, got 0"),
         (
             {"processes": 2, "tensor_parallel": -1},
-            "backend.tensor_parallel=-1 is not a number of ranks; take 1 or more",
+            "backend.tensor_parallel must be a number of ranks, 1 or more, got -1",
         ),
-        ({"processes": 2.0}, "backend.processes=2.0 is not a number of ranks"),
+        ({"processes": 2.0}, "backend.processes must be a number of ranks, 1 or more, got 2.0"),
         (
             {"processes": 6, "tensor_parallel": 2, "pipeline_parallel": 2},
             "backend.processes=6 cannot be split into 2 (tensor_parallel) x 2 (pipeline_parallel); take a multiple of "
@@ -34,7 +34,7 @@ from k15_plugins.megatron.settings import EngineSettings
         ),
         (
             {"processes": 2, "tensor_parallel": 2, "sequence_parallel": "no"},
-            "backend.sequence_parallel='no' is neither true nor false",
+            "backend.sequence_parallel must be true or false, got 'no'",
         ),
         (
             {"processes": 2, "sequence_parallel": True},
@@ -117,5 +117,7 @@ def test_what_is_left_over_is_data_parallel():
 
 @pytest.mark.parametrize("tokens", [0, "8k"])
 def test_micro_batches_of_no_size(tokens):
-    with pytest.raises(ValueError, match=f"backend.max_tokens_per_micro_batch={tokens!r} is not a number of tokens"):
+    with pytest.raises(
+        ValueError, match=f"backend.max_tokens_per_micro_batch must be a number of tokens, 1 or more, got {tokens!r}"
+    ):
         EngineSettings(MegatronLayout(1), max_tokens_per_micro_batch=tokens)

@@ -76,7 +76,7 @@ def test_a_lost_machine_is_told_at_the_next_call(tmp_path, port):
     ("wrong", "sentence"),
     [
         ({"nodes": 3, "address": "first:29500"}, "processes=8 cannot be shared evenly by backend.nodes=3"),
-        ({"nodes": 0}, "backend.nodes=0 is not a number of machines"),
+        ({"nodes": 0}, "backend.nodes must be a number of machines, 1 or more, got 0"),
         ({"nodes": 2}, "backend.address=None has to be HOST:PORT"),
         ({"nodes": 2, "address": "first"}, "backend.address=first has to be HOST:PORT"),
     ],

@@ -154,7 +154,10 @@ def test_cfg_shows_everything(k15):
             "did you mean trainer.args.tau? A field that the config does not list is added with +trainer.args.tua=...",
         ),
         (["+recipe=kimi_rl", "+backend.proceses=2"], "unknown key backend.proceses: did you mean backend.processes?"),
-        (["+recipe=kimi_rl", "backend.processes=0"], "k15: backend.processes=0 is not a number of processes; take 1"),
+        (
+            ["+recipe=kimi_rl", "backend.processes=0"],
+            "k15: backend.processes must be a number of processes, 1 or more, got 0",
+        ),
         (["+recipe=kimi_rl", "model=hub"], "k15: model.name has no value; give it one by model.name=..."),
         (["+recipe=kimi_rl", "seed=x"], "k15: seed='x' is not a seed; give a whole number from 0 to 4294967295."),
         (

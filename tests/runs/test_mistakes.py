@@ -112,7 +112,7 @@ BEFORE_A_MODEL = [
         r"generation_batch_size \(128\) must be divisible .*change one of these or num_g",
     ),
     ("trainer.args.updates_per_iteration=0", r"trainer\.args: updates_per_iteration must be 1 or more, got 0"),
-    ("trainer.args.length_penalty_weight=-1", "length_penalty_weight=-1 is out of range"),
+    ("trainer.args.length_penalty_weight=-1", "length_penalty_weight must be 0 or more, got -1"),
     ("+trainer.args.seed=1", r"trainer\.args\.seed is the run's own; set seed="),
     ("+trainer.args.output_dir=x", r"trainer\.args\.output_dir is the run's own; set hydra\.run\.dir="),
     ("~trainer.args.bf16", "doesn't support bf16/gpu.*; set bf16=false where there is no GPU"),

@@ -137,7 +137,7 @@ async def later(completions, **_):
         ((SimpleNamespace, 4), "final_reward must be a reward function, got <class"),
         ((3, 4), "final_reward must be a reward function, got 3"),
         ((later, 4), "this function is asynchronous; take MirrorDescentTrainer"),
-        ((verdicts, 0), "num_generations=0 is out of range"),
+        ((verdicts, 0), "num_generations must be 1 or more, got 0"),
         ((verdicts, 1.5), "num_generations must be a whole number, got 1.5"),
     ],
 )

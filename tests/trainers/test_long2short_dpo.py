@@ -255,7 +255,7 @@ def test_what_is_used_of_trl():
         ({"processing_class": None}, "give the tokenizer as processing_class"),
         ({"held_out": tiny.problems().select([]), "reward_func": tiny.odd_start}, "held_out must hold problems"),
         ({"held_out": tiny.problems().remove_columns("prompt"), "reward_func": tiny.odd_start}, "a column prompt"),
-        ({"learning_rate": "1e-5"}, "learning_rate='1e-5' is not a number"),
+        ({"learning_rate": "1e-5"}, "learning_rate must be a number, got '1e-5'"),
         ({"max_steps": 0}, "max_steps must be 1 or more updates"),
         ({"max_steps": -5}, "max_steps must be 1 or more updates"),
         ({"max_steps": -1, "num_train_epochs": 0}, "num_train_epochs must be above 0, got 0"),

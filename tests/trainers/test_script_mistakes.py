@@ -173,7 +173,7 @@ def messages():
         ({"eval_strategy": "foo"}, "eval_strategy must be one of no, steps, epoch, got 'foo'"),
         ({"ddp_backend": "foo"}, "ddp_backend must be one of nccl, "),
         ({"vllm_mode": "foo"}, "vllm_mode must be one of server, colocate, got 'foo'"),
-        ({"max_grad_norm": None}, "max_grad_norm=None is not a number"),
+        ({"max_grad_norm": None}, "max_grad_norm must be a number, got None"),
         ({"pad_to_multiple_of": 0}, "pad_to_multiple_of must be a whole number from 1, got 0"),
         ({"save_steps": 1.5}, "save_steps must be above 0 .*, got 1.5"),
         ({"logging_steps": float("inf")}, "logging_steps must be a finite number, got inf"),
