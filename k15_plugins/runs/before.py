@@ -15,7 +15,7 @@ _OF_THE_RUN = (("output_dir", "hydra.run.dir"), ("seed", "seed"), ("resume_from_
 _CURES = {
     "generation_batch_size": "it is per_device_train_batch_size x updates_per_iteration (or steps_per_generation) x "
     "gradient_accumulation_steps x processes, so change one of these or num_generations",
-    "bf16": "set bf16=false where there is no GPU",
+    "bf16": "set trainer.args.bf16=false where there is no GPU",
 }
 """For errors of TRL and transformers that name what follows from the fields of the config."""
 

@@ -297,7 +297,11 @@ def sentence(error: BaseException) -> str:
 def known_keys() -> list[str]:
     """Return the dotted keys of the command's own config without the values it was to override."""
     GlobalHydra.instance().clear()
-    recipe = [word for word in sys.argv[1:] if re.fullmatch(r"\+recipe=\w+", word)]
+    words = sys.argv[1:]
+    recipe = [word for word in words if re.fullmatch(r"\+recipe=\w+", word)]
+    own = [after for word, after in itertools.pairwise(words) if word in ("--config-dir", "-cd")]
+    own += [word.partition("=")[2] for word in words if word.startswith("--config-dir=")]
+    places = [f"hydra.searchpath=[{','.join(str(Path(place).absolute()) for place in own)}]"] if own else []
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        composed = hydra.compose("run", overrides=recipe)
+        composed = hydra.compose("run", overrides=[*places, *recipe])
     return list(keys.dotted(OmegaConf.to_container(composed)))  # type: ignore[arg-type]

@@ -43,7 +43,7 @@ def _refuse(args: Any, idle: Iterator[tuple[tuple[str, ...], str]]) -> None:
         for name in names:
             value = getattr(args, name)
             if value != defaults[name]:
-                raise ValueError(f"{name}={value!r} has no effect {reason}, or leave it at {defaults[name]!r}.")
+                raise ValueError(f"{name}={value!r} has no effect {reason}, or leave {name} at {defaults[name]!r}.")
 
 
 def _idle_options(args: Any) -> Iterator[tuple[tuple[str, ...], str]]:

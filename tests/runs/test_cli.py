@@ -153,6 +153,7 @@ def test_cfg_shows_everything(k15):
             ["+recipe=kimi_rl", "trainer.args.tua=1"],
             "did you mean trainer.args.tau? A field that the config does not list is added with +trainer.args.tua=...",
         ),
+        (["+recipe=stub", "stage.vlaue=1"], "k15: unknown key stage.vlaue: did you mean stage.value?"),
         (["+recipe=kimi_rl", "+backend.proceses=2"], "unknown key backend.proceses: did you mean backend.processes?"),
         (
             ["+recipe=kimi_rl", "backend.processes=0"],

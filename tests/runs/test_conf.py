@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 import k15_plugins.runs.cli  # noqa: F401 - registers the resolver
 from k15_plugins import MirrorDescentConfig
 from k15_plugins.runs import keys, rewards, values
+from k15_plugins.runs.build import build
 from k15_plugins.runs.conf import CONF
 
 RECIPES = sorted(path.stem for path in (CONF / "recipe").glob("*.yaml"))
@@ -148,3 +149,10 @@ def test_comments_stand_above_every_field():
         lines = path.read_text().splitlines()
         assert lines[0].startswith("#"), path
         assert not any(" #" in line.lstrip() and not line.lstrip().startswith("#") for line in lines), path
+
+
+@pytest.mark.parametrize("option", ["chain_sum", "reasoning", "sums_of_two"])
+def test_a_task_has_the_problems_that_it_promises(option):
+    task = compose("+recipe=kimi_rl", f"task={option}")["task"]
+    problems = build(task)
+    assert (len(problems.train), len(problems.held_out)) == (task["train_size"], task["held_out_size"])

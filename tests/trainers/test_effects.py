@@ -49,7 +49,7 @@ IDLE = [
 def test_an_option_without_effect_is_refused(tmp_path, changes, reason):
     name, value = next(iter(changes.items()))
     with pytest.raises(
-        ValueError, match=f"{re.escape(f'{name}={value!r} has no effect')} .*{reason}.*, or leave it at"
+        ValueError, match=f"{re.escape(f'{name}={value!r} has no effect')} .*{reason}.*, or leave {name} at"
     ):
         MirrorDescentConfig(**tiny.arguments(tmp_path, **changes))
 
