@@ -44,8 +44,8 @@ def use_vllm_on_cpu(dtype: torch.dtype) -> None:
         from vllm import LLM
     except ImportError as error:
         raise ImportError(
-            "use_vllm=True needs vLLM, which is not installed; run make setup-vllm in a checkout, and .venv-vllm/bin/k15 "
-            "(on a machine with GPUs: pip install 'trl[vllm]')."
+            "use_vllm=True needs vLLM, which is not installed; run make setup-vllm in a checkout, and use "
+            ".venv-vllm/bin/k15 (on a machine with GPUs: pip install 'trl[vllm]')."
         ) from error
     # A small block lets short contexts profit from the prefix cache; compiling costs a minute.
     vllm_generation.LLM = partial(LLM, dtype=dtype, enforce_eager=True, block_size=32)
