@@ -146,7 +146,8 @@ def test_every_command_is_run_or_listed():
 
 
 def test_make_lists_its_targets():
-    shown = subprocess.run(["make", "--no-print-directory", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    command = ["make", "--no-print-directory", "help"]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     (targets,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert {line.split()[1] for line in shown.splitlines()} == set(targets.split()) - {"setup-run"}
 
