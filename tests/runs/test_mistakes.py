@@ -115,7 +115,7 @@ BEFORE_A_MODEL = [
     ("trainer.args.length_penalty_weight=-1", "length_penalty_weight must be 0 or more, got -1"),
     ("+trainer.args.seed=1", r"trainer\.args\.seed is the run's own; set seed="),
     ("+trainer.args.output_dir=x", r"trainer\.args\.output_dir is the run's own; set hydra\.run\.dir="),
-    ("~trainer.args.bf16", "doesn't support bf16/gpu.*; set bf16=false where there is no GPU"),
+    ("~trainer.args.bf16", "doesn't support bf16/gpu.*; set trainer.args.bf16=false where there is no GPU"),
     ("trainer.args._target_=trl.GRPOConfig", r"trainer\.args must be a MirrorDescentConfig, .* got 'trl\.GRPOConfig'"),
     ("trainer.args._target_=trl.GRPOConfg", r"trainer\.args\._target_=trl\.GRPOConfg cannot be imported"),
     ("+model._targeet_=x", r"unknown key model\._targeet_: did you mean model\._target_\?"),
@@ -223,6 +223,8 @@ def test_a_reward_of_a_users_own_may_log_any_figure():
 def test_what_a_recipe_sets_for_its_own_task_falls_away_with_it():
     words = ["reward=exact_match", "task=jsonl", "task.path=x.jsonl"]
     config = prepare(OmegaConf.create(compose("+recipe=smoke", *words)), words)[0]
-    assert config["task"].keys() == {"_target_", "path", "prompt_column", "answer_column", "held_out"}
+    assert config["task"].keys() == {
+        *("_target_", "path", "prompt_column", "answer_column", "answer_pattern", "held_out")
+    }
     typed = [*words, "+task.pth=x"]
     assert prepare(OmegaConf.create(compose("+recipe=smoke", *typed)), typed)[0]["task"]["pth"] == "x"
