@@ -61,8 +61,9 @@ class PartialRolloutTrainer(SampledGRPOTrainer):
         return [group.problem for group in now.groups]
 
     def _tokenize_prompts(self, prompts: list) -> Any:
-        if self.rollouts is None or self._now.groups is None or self._is_vlm:
+        if self._now.groups is None or self._is_vlm:
             return super()._tokenize_prompts(prompts)
+        assert self.rollouts is not None
         return self.rollouts.prompts(self._now, self._local_problems(self._now))
 
     def _generate_single_turn(
