@@ -11,6 +11,7 @@ import yaml
 import k15_plugins
 from k15_plugins import EasyToHard, PrioritizedSampler
 from k15_plugins.rollouts import RolloutBuffer
+from k15_plugins.runs.figures import known_figures
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -64,17 +65,29 @@ def test_shell_scripts_parse():
             subprocess.run(["sh", "-n"], input=text, text=True, check=True)
 
 
-def test_every_metric_is_explained():
+def own_metrics() -> set[str]:
+    """The metrics that the code logs beside TRL's."""
     names = set()
     for path in (ROOT / "k15_plugins").rglob("*.py"):
         names |= set(re.findall(r'"(k15/[a-z_]+)"', path.read_text()))
     sampler = PrioritizedSampler(4, levels=[0, 0, 1, 1], schedule=EasyToHard(2))
     sampler.draw(2)
     names |= {f"sampler/{name}" for name in sampler.metrics()}
-    names |= {f"rollouts/{name}" for name in (*RolloutBuffer(2, 8).metrics(), "batch_fill", "rounds")}
+    return names | {f"rollouts/{name}" for name in (*RolloutBuffer(2, 8).metrics(), "batch_fill", "rounds")}
+
+
+def test_every_metric_is_explained():
     page = (ROOT / "docs/metrics.md").read_text()
-    missing = sorted(name for name in names if f"`{name}`" not in page)
+    missing = sorted(name for name in own_metrics() if f"`{name}`" not in page)
     assert not missing, f"docs/metrics.md does not explain {missing}"
+
+
+def test_every_metric_can_be_the_figure_that_a_sweep_compares():
+    node = {"_target_": "k15_plugins.trainers.mirror_descent.MirrorDescentTrainer"}
+    stage = {"_target_": "k15_plugins.stages.reinforce.reinforce"}
+    config = {"stage": stage, "trainer": node, "sampler": node, "reward": {"answer": node}, "metric": "reward"}
+    of_pairs = {"k15/length_gap", "k15/wrong_share", "k15/long_share"}
+    assert own_metrics() - of_pairs - set(known_figures(config)) == set()
 
 
 def test_every_public_name_is_in_the_reference():

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from k15_plugins.files.jsonl import read_lines
+from k15_plugins.runs.figures import check_metric
 from k15_plugins.stages.reinforce import checkpoint_to_resume
 from k15_plugins.trainers.checkpoint import MANIFEST, begin_checkpoint
 
@@ -140,6 +141,12 @@ trainer = MirrorDescentTrainer(
 )
 trainer.train()
 """
+
+
+def test_every_figure_of_a_run_can_be_the_one_that_a_sweep_compares(whole):
+    config = yaml.safe_load((whole / "config.yaml").read_text())
+    for name in {name for line in recorded(whole, "metrics.jsonl") for name in line}:
+        check_metric(config | {"metric": name})
 
 
 def test_the_same_objects_in_plain_python_give_the_same_run(whole, tmp_path):
