@@ -5,6 +5,7 @@ import tiny
 import torch
 from peft import LoraConfig
 from transformers import TrainerCallback
+from trl import GRPOTrainer
 
 from k15_plugins import PrioritizedSampler
 from k15_plugins.generation.segments import Segment
@@ -431,3 +432,27 @@ def test_an_error_amid_a_segment_leaves_the_limit_of_whole_responses_as_it_was(t
     with pytest.raises(MemoryError, match="for the test"):
         trainer.train()
     assert trainer.generation_config.max_new_tokens == 16
+
+
+def test_a_prompt_is_read_and_tokenized_once_an_iteration(tmp_path, monkeypatch):
+    read, tokenized = [], []
+
+    trainer, listener = build(tmp_path, rollout_budget_tokens=5, max_steps=6)
+    data, plain = trainer.train_dataset, GRPOTrainer._tokenize_prompts
+
+    def tokenize(self, prompts):
+        tokenized.extend((self._now.number, prompt) for prompt in prompts)
+        return plain(self, prompts)
+
+    def read_row(self, row):
+        read.append((trainer.iteration, row))
+        return plain_row(self, row)
+
+    plain_row = type(data).__getitem__
+    monkeypatch.setattr(GRPOTrainer, "_tokenize_prompts", tokenize)
+    monkeypatch.setattr(type(data), "__getitem__", read_row)
+    trainer.train()
+    rows = [each for each in read if isinstance(each[1], int)]
+    assert len(rows) == len(set(rows)) > 0
+    assert len(tokenized) == len(set(tokenized)) > 0
+    assert {each["iteration"] for each in listener.rollouts} == {0, 1, 2}
