@@ -87,7 +87,7 @@ def _check_arguments(path: str, node: dict[str, Any], seed: int, run_dir: Path) 
         args = build(node, output_dir=str(run_dir / folder.CHECKPOINTS), seed=seed)
         for tracker in get_reporting_integration_callbacks(args.report_to):
             tracker()
-        check_values(args, [each.name for each in fields(args)])
+        check_values(args)
         check_training(args)
     except (ValueError, TypeError, ArithmeticError, RuntimeError, ImportError) as error:
         text = " ".join(str(error).split()).rstrip(".")

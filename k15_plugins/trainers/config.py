@@ -7,7 +7,7 @@ from trl import GRPOConfig
 
 from k15_plugins.rollouts.repetition import RepetitionRule
 from k15_plugins.trainers.effects import check_effects
-from k15_plugins.trainers.knob import ABOVE_0, PROBABILITY, SHARE, at_least, check_knobs, documented, knob
+from k15_plugins.trainers.knob import ABOVE_0, PROBABILITY, SHARE, at_least, documented, knob
 from k15_plugins.trainers.values import check_values
 
 # Options of GRPO's own loss and advantages. They would be ignored here, and an ignored option misleads.
@@ -223,8 +223,8 @@ class MirrorDescentConfig(GRPOConfig):
     )
 
     def __post_init__(self) -> None:
-        check_values(self, [each.name for each in fields(GRPOConfig)])
-        self._check_values()
+        check_values(self)
+        self._check_together()
         self._set_window()
         super().__post_init__()
         # Set by TRL above.
@@ -293,7 +293,7 @@ class MirrorDescentConfig(GRPOConfig):
         if self.generation_batch_size is None:
             self.steps_per_generation = micro_steps // self.num_iterations
 
-    def _check_values(self) -> None:
+    def _check_together(self) -> None:
         defaults = {known.name: known.default for known in fields(GRPOConfig)}
         for name in _FOREIGN_OPTIONS:
             if getattr(self, name) != defaults[name]:
@@ -306,7 +306,6 @@ class MirrorDescentConfig(GRPOConfig):
                 f"scale_rewards={self.scale_rewards!r} would divide the advantage by a deviation, which the objective "
                 "does not; leave it at 'none'."
             )
-        check_knobs(self)
         if self.tau == 0 and self.baseline != "mean":
             raise ValueError(
                 f"tau must be above 0 with baseline={self.baseline!r}, got 0; set tau, or baseline='mean'."

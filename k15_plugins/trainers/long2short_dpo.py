@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow.compute as pc
@@ -59,7 +59,7 @@ class Long2ShortDPOConfig(DPOConfig):
     )
 
     def __post_init__(self) -> None:
-        check_values(self, [each.name for each in fields(self)])
+        check_values(self)
         if self.beta == 0:
             raise ValueError("beta must be above 0, got 0, where DPO learns nothing; leave it out, or take 0.1, say.")
         super().__post_init__()

@@ -1,7 +1,6 @@
 """Training arguments that do not go together, or name what there is not, told before a model is loaded."""
 
 import inspect
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -29,7 +28,7 @@ def check_options(given: dict[str, Any]) -> None:
     """
     args = given["args"]
     check_output_dir(args.output_dir)
-    check_values(args, [each.name for each in fields(args)])
+    check_values(args)
     check_training(args)
     check_evaluation(args, given.get("eval_dataset"))
     if hasattr(args, "generation_kwargs"):

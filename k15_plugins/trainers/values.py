@@ -1,15 +1,14 @@
 """Values of training arguments that cannot be: no number where one is needed, not finite, or out of range."""
 
 import math
-from collections.abc import Callable, Collection
-from dataclasses import fields
+from dataclasses import Field, fields
 from enum import Enum
 from numbers import Integral, Real
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-Range = tuple[Callable[[Any], bool], str]
+from k15_plugins.trainers.knob import ABOVE_0, PROBABILITY, Range, at_least
 
 
 def _is_whole(value: Any) -> bool:
@@ -24,15 +23,13 @@ def _steps(value: Any) -> bool:
     return 0 < value < 1 or (value >= 1 and value == int(value))
 
 
-_FROM_0: Range = (lambda value: value >= 0, "0 or more")
-_ABOVE_0: Range = (lambda value: value > 0, "above 0")
+_FROM_0 = at_least(0)
 _BELOW_1: Range = (lambda value: 0 <= value < 1, "from 0 to below 1")
-_SHARE: Range = (lambda value: 0 <= value <= 1, "from 0 to 1")
 _SHARE_ABOVE_0: Range = (lambda value: 0 < value <= 1, "above 0 and at most 1")
 _STEPS: Range = (_steps, "above 0 (a whole number of updates, or below 1 a share of the training)")
 RANGES: dict[str, Range] = {
     "max_steps": (lambda value: value == -1 or value >= 1, "1 or more updates (-1: as num_train_epochs says)"),
-    "num_train_epochs": _ABOVE_0,
+    "num_train_epochs": ABOVE_0,
     "learning_rate": _FROM_0,
     "weight_decay": _FROM_0,
     "max_grad_norm": _FROM_0,
@@ -40,7 +37,7 @@ RANGES: dict[str, Range] = {
     "adam_beta2": _BELOW_1,
     "adam_epsilon": _FROM_0,
     "warmup_steps": _FROM_0,
-    "warmup_ratio": _SHARE,
+    "warmup_ratio": PROBABILITY,
     "logging_steps": _STEPS,
     "eval_steps": _STEPS,
     "save_steps": _STEPS,
@@ -63,14 +60,14 @@ RANGES: dict[str, Range] = {
     "temperature": (lambda value: value > 0, "above 0 (1 samples from the policy itself)"),
     "top_p": _SHARE_ABOVE_0,
     "top_k": _whole(0),
-    "min_p": _SHARE,
-    "repetition_penalty": _ABOVE_0,
+    "min_p": PROBABILITY,
+    "repetition_penalty": ABOVE_0,
     "beta": _FROM_0,
     "vllm_gpu_memory_utilization": _SHARE_ABOVE_0,
     "vllm_tensor_parallel_size": _whole(1),
     "vllm_max_model_length": _whole(1),
     "vllm_server_port": (lambda value: _is_whole(value) and 1 <= value <= 65535, "a port from 1 to 65535"),
-    "vllm_server_timeout": _ABOVE_0,
+    "vllm_server_timeout": ABOVE_0,
     # SFT and long2short DPO.
     "max_length": _whole(1),
     "held_out_steps": _whole(0),
@@ -90,42 +87,26 @@ CHOICES: dict[str, tuple[str, ...]] = {
 """Texts among which a training argument chooses; those of enumerations are found by themselves."""
 
 
-def check_values(args: Any, names: Collection[str]) -> None:
-    """Refuse texts and the like for numbers and flags, numbers that are not finite, and numbers out of range.
+def check_values(args: Any) -> None:
+    """Refuse a value of another type than its annotation, one that is no choice, and one out of range.
 
     Args:
         args: A config of TRL's or of this package, which may still be in its making.
-        names: Of the arguments to be checked.
 
     Raises:
-        ValueError: Naming the argument, its value, and what it may be.
+        ValueError: Naming the argument, what it may be, and its value.
     """
-    hints = {name: set(get_args(hint) or (hint,)) for name, hint in get_type_hints(type(args)).items()}
-    defaults = {each.name: each.default for each in fields(args)}
-    for name in names:
-        value, hint, default = getattr(args, name), hints[name], defaults[name]
-        kind, choices = _kind(hint), CHOICES.get(name) or _choices(hint)
+    hints = get_type_hints(type(args))
+    for each in fields(args):
+        value, hint = getattr(args, each.name), hints[each.name]
+        kinds = {hint} if get_origin(hint) is Literal else set(get_args(hint) or (hint,))
         # A default may be of another type, until TRL or transformers replace it.
-        if value is default or (value is None and type(None) in hint):
+        if value is each.default or (value is None and type(None) in kinds):
             continue
-        if choices and value not in choices:
-            raise ValueError(
-                f"{name} must be one of {', '.join(choices)}, got {value!r}; correct it, or leave it out."
-            )
-        if kind is None and not (name in RANGES and isinstance(value, Real)):
-            continue
-        if kind is bool:
-            if not isinstance(value, bool | np.bool_):
-                raise ValueError(f"{name} must be true or false, got {value!r}; the default is {default}.")
-            continue
-        is_number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
-        if not is_number:
-            number = "whole number" if kind is int else "number"
-            raise ValueError(f"{name} must be a {number}, got {value!r}; the default is {default}.")
-        good, words = RANGES.get(name, (math.isfinite, "a finite number"))
-        if not math.isfinite(value) or not good(value):
-            words = words if math.isfinite(value) else "a finite number"
-            raise ValueError(f"{name} must be {words}, got {value!r}; take such a number, or leave it out.")
+        words = _wanted(each, value, kinds - {type(None)})
+        if words is not None:
+            beside = " or None" if each.default is None else ""
+            raise ValueError(f"{each.name} must be {words}{beside}, got {value!r}; the default is {each.default!r}.")
     weights = getattr(args, "reward_weights", None)
     is_list = isinstance(weights, list | tuple)
     if weights is not None and not (
@@ -136,12 +117,31 @@ def check_values(args: Any, names: Collection[str]) -> None:
         )
 
 
-def _kind(hint: set[Any]) -> type | None:
-    """Return whether an argument is a whole number, a number or a flag, be it None as well."""
-    kinds = hint - {type(None)}
-    return kinds.pop() if kinds in ({int}, {float}, {bool}) else None
+def _wanted(known: Field, value: Any, kinds: set[Any]) -> str | None:
+    """Say what a value should be, if it is something else."""
+    choices = CHOICES.get(known.name) or _choices(kinds)
+    if choices:
+        return None if value in choices else f"one of {', '.join(choices)}"
+    may_be = known.metadata.get("may_be") or RANGES.get(known.name)
+    kind = next(iter(kinds)) if kinds in ({int}, {float}, {bool}) else None
+    if kind is bool:
+        return None if isinstance(value, bool | np.bool_) else "true or false"
+    if kind is not None:
+        if not isinstance(value, Integral if kind is int else Real) or isinstance(value, bool):
+            return "a whole number" if kind is int else "a number"
+        may_be = may_be or (math.isfinite, "a finite number")
+    # Where other types are allowed too, a number may be out of range all the same.
+    if may_be is None or (known.name in RANGES and not isinstance(value, Real)):
+        return None
+    if isinstance(value, Real) and not math.isfinite(value):
+        return "a finite number"
+    return None if may_be[0](value) else may_be[1]
 
 
-def _choices(hint: set[Any]) -> tuple[str, ...]:
-    enumerations = [kind for kind in hint if isinstance(kind, type) and issubclass(kind, Enum)]
-    return tuple(member.value for kind in enumerations for member in kind)
+def _choices(kinds: set[Any]) -> tuple[str, ...]:
+    literals = [kind for kind in kinds if get_origin(kind) is Literal]
+    enumerations = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Enum)]
+    return (
+        *(choice for kind in literals for choice in get_args(kind)),
+        *(member.value for kind in enumerations for member in kind),
+    )

@@ -154,7 +154,7 @@ BEFORE_A_MODEL = [
         "has no problems to train on; take anot",
     ),
     ("task.mixture=[{name: chain_sum, levels: 3}]", "levels of 'chain_sum' must be a list .*, got 3"),
-    ("+trainer.args.log_level=loud", "log_level must be one of debug, .*, got 'loud'; correct it, or leave it out"),
+    ("+trainer.args.log_level=loud", "log_level must be one of debug, .*, got 'loud'; the default is 'passive'"),
     ("+trainer.args.generation_kwargs={num_return_sequences: 2}", "got num_return_sequences=2; set num_generations"),
     ("trainer._target_=trl.GRPOTrainer", "must be a trainer that takes sampler, got trl.GRPOTrainer, which does not"),
     (

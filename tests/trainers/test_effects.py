@@ -75,7 +75,10 @@ def test_an_option_that_acts_is_taken(tmp_path, changes):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"max_steps": 0}, "max_steps must be 1 or more updates (-1: as num_train_epochs says), got 0; take"),
+        (
+            {"max_steps": 0},
+            "max_steps must be 1 or more updates (-1: as num_train_epochs says), got 0; the default is -1",
+        ),
         ({"max_steps": "5"}, "max_steps must be a whole number, got '5'"),
         ({"max_steps": -1, "num_train_epochs": 0}, "num_train_epochs must be above 0, got 0"),
         ({"neftune_noise_alpha": 5.0}, "neftune_noise_alpha=5.0 adds noise to every forward pass"),

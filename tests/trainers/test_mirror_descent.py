@@ -274,7 +274,7 @@ def test_final_reward_by_name_and_threshold(tmp_path):
         ({"log_ratio_interval": ["a", "b"]}, r"log_ratio_interval must be two numbers .* got \['a', 'b'\]"),
         ({"fail_truncated": "no"}, "fail_truncated must be true or false or None, got 'no'"),
         ({"positives_only": "no"}, "positives_only must be true or false, got 'no'"),
-        ({"tau": "0.1"}, "tau must be a finite number, got '0.1'; the default is 0.4"),
+        ({"tau": "0.1"}, "tau must be a number, got '0.1'; the default is 0.4"),
         ({"tau": float("inf")}, "tau must be a finite number, got inf"),
         ({"max_refills": 1.5}, "max_refills must be a whole number, got 1.5"),
         ({"entropy_target": 0.5}, "entropy_target=0.5 belongs to GRPO's loss"),

@@ -384,7 +384,7 @@ def test_a_second_training_begins_without_rollouts(tmp_path):
         ({"rollout_budget_tokens": 4, "rollout_pool_groups": 3}, "rollout_pool_groups=3 is below the 4 groups"),
         ({"rollout_budget_tokens": "24"}, "rollout_budget_tokens must be a whole number or None, got '24'"),
         ({"rollout_budget_tokens": 2.5}, "rollout_budget_tokens must be a whole number or None, got 2.5"),
-        ({"rollout_pause_share": "0.5"}, "rollout_pause_share must be a finite number or None, got '0.5'"),
+        ({"rollout_pause_share": "0.5"}, "rollout_pause_share must be a number or None, got '0.5'"),
         (
             {"rollout_budget_tokens": 4, "rollout_pool_groups": 4.5},
             "rollout_pool_groups must be a whole number or None, got 4.5",

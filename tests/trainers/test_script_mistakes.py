@@ -165,7 +165,7 @@ def messages():
         ({"cache_implementation": "foo"}, r"generation_kwargs={}: Invalid `cache_implementation` \(foo\)"),
         ({"use_liger_kernel": True}, "use_liger_kernel=True needs liger-kernel; run pip install liger-kernel"),
         ({"importance_weight_cap": 2.0}, "importance_weight_cap=2.0 needs the engine's log-probabilities"),
-        ({"log_level": "loud"}, "log_level must be one of debug, .*, got 'loud'; correct it"),
+        ({"log_level": "loud"}, "log_level must be one of debug, .*, got 'loud'; the default is 'passive'"),
         (
             {"hub_strategy": "foo"},
             "hub_strategy must be one of end, every_save, checkpoint, all_checkpoints, got 'foo'",
