@@ -24,7 +24,7 @@ from k15_plugins.megatron.micro_batches import split_into_micro_batches
 from k15_plugins.megatron.model.bridge import BridgedModel
 from k15_plugins.megatron.model.build import padded_vocab_size
 from k15_plugins.megatron.model.families import check_model
-from k15_plugins.megatron.model.mapped import MappedModel
+from k15_plugins.megatron.model.mapped_model import MappedModel
 from k15_plugins.megatron.model.vocab_parallel import vocab_parallel_entropies, vocab_parallel_logps
 from k15_plugins.megatron.rows import Rows
 from k15_plugins.megatron.settings import EngineSettings

@@ -34,11 +34,11 @@ from k15_plugins.trainers.first_update import warn_of_first_rho
 from k15_plugins.trainers.iteration import Iteration
 from k15_plugins.trainers.iteration_warmup import IterationWarmup
 from k15_plugins.trainers.loss_figures import log_groups, log_loss, log_verdicts, mean_over_processes
-from k15_plugins.trainers.padding import logps_of_rows_cut_to_their_tokens
 from k15_plugins.trainers.partial_rollout_trainer import PartialRolloutTrainer
 from k15_plugins.trainers.refill import replace_groups
 from k15_plugins.trainers.reward_checks import check_added_reward
 from k15_plugins.trainers.rollout_gap import rollout_gap, warn_of_rollout_gap
+from k15_plugins.trainers.rows_without_padding import logps_of_rows_cut_to_their_tokens
 from k15_plugins.trainers.sampled_grpo import SampledGRPOTrainer
 
 # What TRL's log-probability function takes beside the tokens; absent for text.

@@ -1,4 +1,4 @@
-"""Models of `families.py`: built by `model.py`, read and exported by the rules of `names.py`."""
+"""Models of `families.py`: built by `build.py`, read and exported by the rules of `weights/names.py`."""
 
 from collections.abc import Iterator
 from pathlib import Path
