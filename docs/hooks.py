@@ -24,7 +24,7 @@ _CONFIG = _ROOT / "k15_plugins" / "trainers" / "config.py"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add a page for each Python file that a page links to; a link to a file that is missing stays broken.
+    """Add a page for each Python file that a page links to; a file that is missing ends the build.
 
     Args:
         files: All pages of the site.
@@ -33,10 +33,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     pages = [file for file in files if file.is_documentation_page()]
     linked = {path for page in pages for _, path in _CODE.findall(page.content_string)}
     for path in sorted(linked):
-        source = _ROOT / f"{path}.py"
-        if source.exists():
-            text = f"---\nsearch: {{exclude: true}}\n---\n# {path}.py\n\n````python\n{source.read_text()}````\n"
-            files.append(File.generated(config, f"code/{path}.md", content=text))
+        source = (_ROOT / f"{path}.py").read_text()
+        text = f"---\nsearch: {{exclude: true}}\n---\n# {path}.py\n\n````python\n{source}````\n"
+        files.append(File.generated(config, f"code/{path}.md", content=text))
     return files
 
 
