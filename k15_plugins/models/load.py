@@ -74,12 +74,13 @@ def smollm2(lora: Any = None) -> Loaded:
     _check_lora(lora)
     source = _smollm2_folder()
     tokenizer = _smollm2_tokenizer(source)
-    if lora is not None:
-        check_target_modules("model.lora", lora, AutoConfig.from_pretrained(source, gguf_file=_SMOLLM2))
     read = AutoModelForCausalLM.from_pretrained(source, gguf_file=_SMOLLM2, dtype="float32")
     # A model that remembers its GGUF file cannot be saved, so its weights go into one that was never in such a file.
     settings = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
-    model = AutoModelForCausalLM.from_config(type(read.config).from_dict(settings))
+    config = type(read.config).from_dict(settings)
+    # To read the config out of such a file takes as long as to read the whole.
+    check_target_modules("model.lora", lora, config)
+    model = AutoModelForCausalLM.from_config(config)
     model.load_state_dict(read.state_dict())
     return _with_adapters(model, lora), tokenizer
 

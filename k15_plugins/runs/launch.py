@@ -92,7 +92,10 @@ def start_job(run_dir: Path, backend: Backend, held: int, label: str = "") -> in
         try:
             return child.wait()
         except KeyboardInterrupt:
-            say("stopping, and writing the report; Ctrl-C once more ends it at once", f"\n{label}")
+            say(
+                "stopping, and writing the report; Ctrl-C once more ends it at once, without what is not saved yet",
+                f"\n{label}",
+            )
             # Not SIGINT: a shell that starts a command in the background lets all that it starts ignore that.
             child.send_signal(signal.SIGTERM)
             try:
