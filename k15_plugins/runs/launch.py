@@ -30,7 +30,9 @@ class Backend:
 
     def __post_init__(self) -> None:
         if not isinstance(self.processes, int) or self.processes < 1:
-            raise ValueError(f"backend.processes must be a number of processes, 1 or more, got {self.processes!r}.")
+            raise ValueError(
+                f"backend.processes must be a number of processes, 1 or more, got {self.processes!r}; set 1, say."
+            )
         for name, value in self.environment.items():
             if name.endswith("_NUM_THREADS") and (not str(value).isdecimal() or int(value) < 1):
                 raise ValueError(

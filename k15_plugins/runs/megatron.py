@@ -53,7 +53,7 @@ class MegatronBackend(Backend):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.dtype not in ("float32", "bfloat16"):
-            raise ValueError(f"backend.dtype={self.dtype} is not a type of weights; take float32 or bfloat16.")
+            raise ValueError(f"backend.dtype must be float32 or bfloat16, got {self.dtype}; set one of them.")
         self.engine_settings()
 
     @property

@@ -1,7 +1,8 @@
 """The text form of a reasoning-gym entry: JSON that keeps tuples, fractions and dictionary keys as they were.
 
 Plain JSON turns tuples into lists and number keys into strings, and some scorers (the ARC tasks) then take a right
-answer for a wrong one; it has no fractions, which gsm_symbolic gives. Only the standard library is used, because the verifier's process reads entries too.
+answer for a wrong one; it has no fractions, which gsm_symbolic gives. Only the standard library is used, because the
+verifier's process reads entries too.
 """
 
 import json

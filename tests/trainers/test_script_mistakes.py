@@ -94,7 +94,7 @@ def messages():
             {"reward_funcs": [unnamed_reward_model()]},
             "holds a LlamaForSequenceClassification without a name",
         ),
-        ({"final_reward": "oddstart"}, "final_reward='oddstart' is no reward function; take one of odd_start"),
+        ({"final_reward": "oddstart"}, "final_reward must be one of odd_start, got 'oddstart'"),
         (
             {"eval_dataset": tiny.problems().remove_columns("answer"), "reward_funcs": [needs_answer]},
             "of eval_data",
