@@ -122,12 +122,12 @@ def check_request(
         raise ValueError(f"weights must be finite numbers, got {weights}; set one for each model.")
     if len(weights) != len(folders):
         raise ValueError(
-            f"weights must have a number for each of the {len(folders)} checkpoints, got {len(weights)}; set one for each."
+            f"weights must have a number for each of the {len(folders)} checkpoints, got {len(weights)}; set one each."
         )
     if not all(math.isfinite(weight) for weight in weights):
         raise ValueError(f"weights must be finite numbers, got {weights}; set one for each model.")
     if sum_to_1 and not abs(sum(weights) - 1) <= 1e-6:
-        raise ValueError(f"weights must sum to 1, got {sum(weights):g}; divide {weights} by it.")
+        raise ValueError(f"weights must sum to 1, got {sum(weights):g}; divide them by it.")
     if output.exists() and not output.is_dir():
         raise ValueError(f"output_dir must be a folder, got the file {output}; set a new folder.")
     if output.exists() and any(output.iterdir()):

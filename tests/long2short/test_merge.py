@@ -258,14 +258,14 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"weights must sum to 1, got 0\.9"):
         merge_checkpoints([one, two], out, [0.4, 0.5])
     for weights in ([float("nan"), 1.0], [float("inf"), 0.0], ["0.5", "0.5"]):
-        with pytest.raises(ValueError, match="weights must be finite numbers, got .*; set one for each model"):
+        with pytest.raises(ValueError, match=r"weights must be finite numbers, got .*; set one for each model"):
             merge_checkpoints([one, two], out, weights)
     with pytest.raises(ValueError, match=r"checkpoints must be a list of folders, got '.*one'; give two or more"):
         merge_checkpoints(str(one), out)
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"output_dir=.*file must be a folder, and it is a file"):
         merge_checkpoints([one, two], tmp_path / "file")
-    with pytest.raises(ValueError, match="got .*nowhere, which does not exist"):
+    with pytest.raises(ValueError, match=r"got .*nowhere, which does not exist"):
         merge_checkpoints([one, tmp_path / "nowhere"], out)
     with pytest.raises(ValueError, match=r"output_dir must be empty, got .*two"):
         merge_checkpoints([one, two], two)
