@@ -154,7 +154,10 @@ BEFORE_A_MODEL = [
     ),
     ("reward=exact_match task=jsonl task.path={tmp}/noanswer.jsonl", r"line 1 has no column 'answer'; it has prompt"),
     ("reward=exact_match task=jsonl task.path={tmp}/null.jsonl", "line 1: 'prompt' must be text, .* but is None"),
-    ("reward=math task=benchmark task.name=math500", "no benchmark is called 'math500' .did you mean 'math_500'"),
+    (
+        "reward=math task=benchmark task.name=math500",
+        "name must be a benchmark, got 'math500' .did you mean 'math_500'",
+    ),
     (
         "reward=math task=benchmark task.name=math_500 task.path={tmp}/math.jsonl",
         "has no problems to train on; take anot",

@@ -191,11 +191,11 @@ def test_a_state_of_another_sampler_is_refused(name, mine, other):
 @pytest.mark.parametrize(
     ("settings_", "message"),
     [
-        ({"floor": -0.1}, "floor=-0.1"),
+        ({"floor": -0.1}, "floor must be a share from 0 to 1, got -0.1"),
         ({"prior_right": float("nan")}, "prior_right=nan"),
         ({"prior_wrong": float("inf")}, "prior_wrong=inf"),
-        ({"decay": float("nan")}, "decay=nan"),
-        ({"cap": 1.5}, "cap=1.5"),
+        ({"decay": float("nan")}, "decay must be above 0 and at most 1, got nan"),
+        ({"cap": 1.5}, "cap must be a share from 0 to 1, got 1.5"),
         ({"floor": "a"}, "floor must be a number, got 'a'"),
         ({"prior_right": "a"}, "prior_right must be a number, got 'a'"),
         ({"levels": [0] * 6, "schedule": 5}, "schedule must be an object of k15_plugins.sampling, got 5"),
@@ -203,8 +203,8 @@ def test_a_state_of_another_sampler_is_refused(name, mine, other):
             {"levels": [0] * 6, "schedule": EasyToHard},
             "schedule must be an object of k15_plugins.sampling, got <class",
         ),
-        ({"unsolved_after": 0}, "unsolved_after=0"),
-        ({"unsolved_after": 70_000}, "unsolved_after=70000"),
+        ({"unsolved_after": 0}, "unsolved_after must be .*, got 0"),
+        ({"unsolved_after": 70_000}, "unsolved_after must be .*, got 70000"),
         ({"levels": [0] * 6}, "schedule must be given where its partner is, got None"),
         ({"schedule": EasyToHard(2)}, "levels must be given where its partner is, got None"),
         ({"levels": [0] * 5, "schedule": EasyToHard(2)}, "levels must have num_problems=6 entries, got 5"),
@@ -220,5 +220,5 @@ def test_bad_settings_are_named(settings_, message):
 def test_a_number_of_problems_that_is_none_is_refused():
     with pytest.raises(ValueError, match=r"num_problems must be a whole number, got 6.0; set len\(train_dataset\)"):
         UniformSampler(6.0)
-    with pytest.raises(ValueError, match="iterations=nan"):
+    with pytest.raises(ValueError, match="iterations must be 1 or more, got nan"):
         EasyToHard(iterations=float("nan"))

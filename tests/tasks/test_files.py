@@ -115,7 +115,7 @@ GOOD = {"prompt": "1 + 1", "answer": "2"}
         ([{**GOOD, "level": "1"}], {"level_column": "level"}, "'level' must be an integer from 0 .* but is '1'"),
         ([""], {}, "path must have at least one row, got"),
         ([GOOD], {"held_out": 0.5}, "held_out=0.5 leaves"),
-        ([GOOD], {"held_out": 1.5}, "held_out=1.5 must be a share between 0 and 1"),
+        ([GOOD], {"held_out": 1.5}, "held_out must be a share between 0 and 1, .* got 1.5"),
         ([GOOD], {"held_out": "no.jsonl"}, "got .*no.jsonl, which does not exist"),
         ([GOOD], {"template": "{question}"}, r"unknown field \{question\}.* it may use \{prompt\}"),
     ],

@@ -195,7 +195,7 @@ def test_a_small_task_says_how_many_problems_it_has():
         ([CHAINS], {"template": "Hello"}, "template must have a field, got 'Hello'"),
         ([CHAINS], {"system": "Be brief."}, "system='Be brief.' needs conversational=true"),
         ([CHAINS], {"train_size": 0}, "train_size=0 must be at least 1"),
-        ([], {}, "mixture=\\[\\] has no task"),
+        ([], {}, "mixture must hold at least one task, got none"),
         ("chain_sum", {}, "mixture must be a list of tasks, got 'chain_sum'; give"),
         ({"name": "chain_sum"}, {}, "mixture must be a list of tasks, got {'name'"),
         (["chain_sum"], {}, "mixture must hold tasks, got 'chain_sum'; write each as {'name'"),
