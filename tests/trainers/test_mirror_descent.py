@@ -249,7 +249,7 @@ def test_final_reward_by_name_and_threshold(tmp_path):
     assert [each["right"] for each in spy.rollouts[0]] == [
         bool(each["rewards"]["odd_start"]) for each in spy.rollouts[0]
     ]
-    with pytest.raises(ValueError, match="final_reward='oddstart' is no reward function; take one of odd_start"):
+    with pytest.raises(ValueError, match="final_reward must be one of odd_start, got 'oddstart'"):
         tiny.trainer(tmp_path, final_reward="oddstart")
 
 
@@ -291,7 +291,7 @@ def test_final_reward_by_name_and_threshold(tmp_path):
         ({"num_train_epochs": float("inf")}, "num_train_epochs must be a finite number, got inf"),
         ({"top_p": 1.5}, "top_p must be above 0 and at most 1, got 1.5"),
         ({"log_completions": "yes"}, "log_completions must be true or false, got 'yes'"),
-        ({"reward_weights": [float("nan")]}, r"reward_weights=\[nan\] is no list of finite numbers"),
+        ({"reward_weights": [float("nan")]}, r"reward_weights must be a list of finite numbers, got \[nan\]"),
         ({"seed": -1}, "seed must be a whole number from 0 to 4294967295, got -1"),
         (
             {"positives_only": True, "drop_negative_probability": 0.5},
@@ -429,7 +429,7 @@ def test_conversational_prompts(tmp_path):
 
 
 def test_another_trainers_config_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="args is a GRPOConfig; give a MirrorDescentConfig"):
+    with pytest.raises(ValueError, match="args must be a MirrorDescentConfig, got a GRPOConfig"):
         tiny.MirrorDescentTrainer(tiny.model(), [tiny.odd_start], GRPOConfig(str(tmp_path), bf16=False))
 
 
