@@ -59,7 +59,9 @@ def of_others(tree):
 
 def of_self(tree):
     """Names of attributes that are assigned to on `self`."""
-    return {each.attr for each in targets(tree) if isinstance(each, ast.Attribute) and ast.unparse(each.value) == "self"}
+    return {
+        each.attr for each in targets(tree) if isinstance(each, ast.Attribute) and ast.unparse(each.value) == "self"
+    }
 
 
 def is_listed(file, name):
@@ -75,7 +77,9 @@ def test_what_is_assigned_to_others_is_listed(file):
 
 def test_what_our_trainers_assign_to_attributes_of_their_bases_is_listed():
     classes = {
-        each for trainer in (MegatronMirrorDescentTrainer, MirrorDescentTrainer, Long2ShortDPOTrainer) for each in trainer.__mro__
+        each
+        for trainer in (MegatronMirrorDescentTrainer, MirrorDescentTrainer, Long2ShortDPOTrainer)
+        for each in trainer.__mro__
     }
     theirs = set()
     for each in classes:
