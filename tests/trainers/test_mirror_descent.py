@@ -59,10 +59,14 @@ def test_advantages_are_reward_minus_group_mean(tmp_path):
 
 
 def test_log_mean_exp_baseline_is_used(tmp_path):
-    _, spy = spied(tmp_path, baseline="log_mean_exp", tau=0.2, max_steps=2)
-    rewards = torch.tensor([each["reward"] for each in spy.rollouts[0]])
+    trainer, spy = spied(tmp_path, baseline="log_mean_exp", tau=0.2, max_steps=2)
+    rewards = torch.tensor([each["reward"] for each in spy.rollouts[-1]])
     expected = rewards - baseline(rewards, 4, "log_mean_exp", tau=0.2)
-    torch.testing.assert_close(torch.tensor([each["advantage"] for each in spy.rollouts[0]]), expected)
+    torch.testing.assert_close(torch.tensor([each["advantage"] for each in spy.rollouts[-1]]), expected)
+    # What the loss is given, in another order, and TRL's table of completions.
+    given = torch.cat([batch["advantages"] for batch in trainer._buffered_inputs])
+    torch.testing.assert_close(given.sort().values, expected.sort().values)
+    torch.testing.assert_close(torch.tensor(trainer._logs["advantages"])[-len(expected) :], expected)
 
 
 def test_gradient_of_the_first_update_is_reinforce_whatever_tau(tmp_path):
