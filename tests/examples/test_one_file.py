@@ -250,6 +250,7 @@ def test_an_iteration_draws_goes_on_judges_and_updates(one_file, monkeypatch):
 
     def seen_go_on(model, rollouts, budget):
         calls.append("go_on")
+        assert len(calls) < 60
         is_measured = rollouts[0].problem >= 60
         assert budget == (96 if is_measured else 24)
         assert {each.problem >= 60 for each in rollouts} == {is_measured}
@@ -327,6 +328,7 @@ def test_a_rollout_in_segments_equals_one_in_one_piece(one_file, monkeypatch):
             grown = [len(each.response) - old for each, old in zip(going, before, strict=True)]
             assert max(grown) <= budget
             rounds += 1
+            assert rounds < 10
         return [each.response for each in rollouts], rounds
 
     whole, one = written(16)

@@ -1,5 +1,7 @@
 """MirrorDescentTrainer on a tiny real model."""
 
+from types import SimpleNamespace
+
 import pytest
 import tiny
 import torch
@@ -9,6 +11,7 @@ from trl import GRPOConfig
 from k15_plugins import MirrorDescentConfig
 from k15_plugins.objective import baseline
 from k15_plugins.shaping import length_reward
+from k15_plugins.trainers.iteration_warmup import IterationWarmup
 
 
 class Spy(TrainerCallback):
@@ -114,6 +117,16 @@ def test_learning_rate_warms_up_inside_each_iteration(tmp_path):
     trainer.train()
     assert rates == pytest.approx([0.005, 0.01, 0.01, 0.01] * 2)
     assert set(tiny.logs(trainer, "learning_rate")) == {0.01}
+
+
+def test_a_scheduler_that_goes_on_from_the_last_learning_rate_sees_its_own():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.8)
+    warmup = IterationWarmup(SimpleNamespace(optimizer=optimizer))
+    args = SimpleNamespace(updates_per_iteration=4, lr_warmup_updates=2)
+    warmup.on_pre_optimizer_step(args, SimpleNamespace(global_step=4), None)
+    assert optimizer.param_groups[0]["lr"] == 0.4
+    warmup.on_optimizer_step(args, None, None)
+    assert optimizer.param_groups[0]["lr"] == 0.8
 
 
 def test_length_reward_enters_after_the_warm_up_and_only_the_total(tmp_path):
