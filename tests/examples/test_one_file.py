@@ -273,7 +273,7 @@ def test_an_iteration_draws_goes_on_judges_and_updates(one_file, monkeypatch):
         calls.append("update")
         assert all(each.ended for each in rollouts)
         places = sorted(range(len(rollouts)), key=lambda place: rollouts[place].problem)
-        assert places != list(range(len(rollouts)))  # shuffled
+        shuffled.append(places != list(range(len(rollouts))))
         rows = [rollouts[place] for place in places]
         assert [each.problem for each in rows[::4] for _ in range(4)] == [each.problem for each in rows]
         right_N = torch.tensor(
@@ -287,13 +287,14 @@ def test_an_iteration_draws_goes_on_judges_and_updates(one_file, monkeypatch):
         drawn = 6 * calls.count("update")
         late.append(any(each.problem < drawn - 6 for each in rows))
 
-    observed, late = {}, []
+    observed, late, shuffled = {}, [], []
     for function in (seen_draw, seen_go_on, seen_observe, seen_update):
         monkeypatch.setattr(one_file, function.__name__.removeprefix("seen_"), function)
     one_file.main(iterations=4)
     order = "".join(f"{call} " for call in calls)
     assert re.fullmatch(r"go_on (draw (go_on )+observe update ){4}go_on ", order), order
     assert any(late)
+    assert any(shuffled)
 
 
 def test_two_iterations_work_and_are_the_same_for_the_same_seed(one_file, monkeypatch, capsys):
