@@ -250,7 +250,8 @@ def _check_vocabulary(pairs: Any, model: Any) -> None:
     """Refuse tokens that the model has no embedding for: a GPU would end in an error of CUDA, which names nothing."""
     if not isinstance(pairs, Dataset) or not isinstance(model, torch.nn.Module):
         return
-    size = model.get_input_embeddings().num_embeddings
+    embedding: Any = model.get_input_embeddings  # of transformers and of peft
+    size = embedding().num_embeddings
     table = pairs.with_format("arrow")[:]
     for name in _SAMPLED & set(table.column_names):
         ids = pc.list_flatten(table[name])
