@@ -251,7 +251,7 @@ def test_adapters_that_add_something_else_than_their_product_are_refused(field, 
 def test_what_does_not_belong_together_is_refused(tmp_path):
     one, two = save(tmp_path / "one", 1), save(tmp_path / "two", 2)
     out = tmp_path / "out"
-    with pytest.raises(ValueError, match="checkpoints has 1 model"):
+    with pytest.raises(ValueError, match="checkpoints must have two or more models, got 1"):
         merge_checkpoints([one], out)
     with pytest.raises(ValueError, match="each of the 2 checkpoints, got 3"):
         merge_checkpoints([one, two], out, [0.2, 0.3, 0.5])
@@ -263,7 +263,7 @@ def test_what_does_not_belong_together_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"checkpoints must be a list of folders, got '.*one'; give two or more"):
         merge_checkpoints(str(one), out)
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match=r"output_dir=.*file must be a folder, and it is a file"):
+    with pytest.raises(ValueError, match=r"output_dir must be a folder, got the file .*file"):
         merge_checkpoints([one, two], tmp_path / "file")
     with pytest.raises(ValueError, match=r"got .*nowhere, which does not exist"):
         merge_checkpoints([one, tmp_path / "nowhere"], out)

@@ -124,7 +124,7 @@ def test_at_most_sixteen_bytes_a_problem(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_four_verbs_refuse_what_makes_no_sense(kind):
     sampler = KINDS[kind](5)
-    with pytest.raises(ValueError, match="refill=True before the first draw"):
+    with pytest.raises(ValueError, match="refill must be False before the first draw, got True"):
         sampler.draw(1, refill=True)
     with pytest.raises(ValueError, match="n=-1"):
         sampler.draw(-1)
