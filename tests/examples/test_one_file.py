@@ -318,6 +318,14 @@ def test_a_rollout_in_segments_equals_one_in_one_piece(one_file, monkeypatch):
         model.lm_head.weight *= 1e8
         model.lm_head.weight[one_file.EOS] *= 2.5
     tokenizer = tiny.tiny_tokenizer()
+    seen, generate = [], model.generate
+
+    def seen_generate(ids_BT, attention_mask, **options):
+        rows = zip(ids_BT, attention_mask.bool(), strict=True)
+        seen[:] = [ids_T[mask_T].tolist() for ids_T, mask_T in rows]
+        return generate(ids_BT, attention_mask=attention_mask, **options)
+
+    monkeypatch.setattr(model, "generate", seen_generate)
 
     def written(budget):
         prompts = [prompt for prompt, _ in one_file.make_problems(24, random.Random(0))]
@@ -325,7 +333,9 @@ def test_a_rollout_in_segments_equals_one_in_one_piece(one_file, monkeypatch):
         rounds = 0
         while going := [each for each in rollouts if not each.ended]:
             before = [len(each.response) for each in going]
+            starts = [each.prompt + each.response for each in going]
             one_file.go_on(model, going, budget)
+            assert seen == starts  # no padding is looked at
             grown = [len(each.response) - old for each, old in zip(going, before, strict=True)]
             assert max(grown) <= budget
             rounds += 1
