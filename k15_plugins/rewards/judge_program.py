@@ -24,12 +24,11 @@ class VerifierFailed(RuntimeError):
     """Nothing is known about the program: its box or the problem's checker failed."""
 
 
-def judge(program: str, place: str, sandbox: Sandbox, max_tests: int | None, all_or_nothing: bool) -> float:
+def judge(sample: tuple[str, str], *, sandbox: Sandbox, max_tests: int | None, all_or_nothing: bool) -> float:
     """Run a program on the tests of a problem.
 
     Args:
-        program: Its source.
-        place: Of the problem, as `Place.dump` wrote it.
+        sample: Source of the program, and place of the problem as `Place.dump` wrote it.
         sandbox: Runs it.
         max_tests: Take only so many tests, those with the largest inputs; None for all.
         all_or_nothing: Stop at the first failed test.
@@ -40,6 +39,7 @@ def judge(program: str, place: str, sandbox: Sandbox, max_tests: int | None, all
     Raises:
         VerifierFailed: If a box or the problem's checker failed; never for what the program does.
     """
+    program, place = sample
     problem = read_problem(Place.load(place))
     cases = problem.tests
     if max_tests is not None:

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from k15_plugins.extras import cure, optional_import
+from k15_plugins.extras import cure
 
 POOLS = ("loky", "ray")
 # Workers wait for their next batch as long as an iteration may last; they end with the process that started them.
