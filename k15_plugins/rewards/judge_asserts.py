@@ -1,8 +1,8 @@
 """Runs a program on tests that are Python statements, such as HumanEval's, without showing them to it.
 
-There are two boxes. In one the statements run, and where they call the program's function, they stop and say with which
-arguments. In the other the program answers that call. Then the statements run again from the start, with all answers
-so far, and stop at the next call. Arguments and values cross as literals, so the program sees nothing of the test but
+There are two boxes. In one the statements run, and where they call the program's function, they stop and say with
+which arguments. In the other the program answers that call. Then the statements run again from the start, with all
+answers so far, and stop at the next call. Arguments and values cross as literals, so the program sees nothing of the test but
 the arguments of the calls, and can change nothing but its own answers.
 """
 
@@ -60,10 +60,8 @@ _stdout.flush()
 """
 
 
-class TestsFailed(RuntimeError):
-    """The statements themselves cannot be run: nothing is known about the program."""
-
-    __test__ = False
+class VerifierFailed(RuntimeError):
+    """Nothing is known about the program: its box or the problem's own tests failed."""
 
 
 def passes_asserts(program: str, problem: CodeProblem, sandbox: Sandbox) -> bool:
@@ -75,13 +73,13 @@ def passes_asserts(program: str, problem: CodeProblem, sandbox: Sandbox) -> bool
         sandbox: Runs both sides.
 
     Raises:
-        TestsFailed: If a box failed, or the side of the statements did.
+        VerifierFailed: If a box failed, or the side of the statements did.
     """
     asserts = problem.asserts
     assert asserts is not None
     tests = _TESTS.format(source=asserts.source, functions=asserts.functions)
     limits = Limits(cpu_seconds=problem.cpu_seconds, memory_bytes=problem.memory_mb << 20)
-    answers: list[tuple[str, str]] = []
+    answers: list[tuple[str, ...]] = []
     with ExitStack() as boxes:
         ours = boxes.enter_context(sandbox.open(Program(tests), limits))
         theirs = boxes.enter_context(sandbox.open(Program(BEFORE + whole_program(program, asserts) + _ANSWER), limits))
@@ -91,14 +89,14 @@ def passes_asserts(program: str, problem: CodeProblem, sandbox: Sandbox) -> bool
             if end is None or said.status is not Status.OK:
                 if answers and said.status is not Status.BOX_FAILED:
                     return False  # an answer made the statements stumble: too large a value, say
-                raise TestsFailed(f"the tests of {problem.id!r} do not run: {said.status} {said.stderr[-200:]}")
+                raise VerifierFailed(f"the tests of {problem.id!r} do not run: {said.status} {said.stderr[-200:]}")
             if end[0] != "call":
                 return end[0] == "passed"
             answer = theirs.run(end[1].encode(errors="surrogatepass"))
             if answer.status is Status.BOX_FAILED:
-                raise TestsFailed(f"the box failed: {answer.stderr}")
+                raise VerifierFailed(f"the box failed: {answer.stderr}")
             found = _literal(answer)
-            if answer.status is not Status.OK or not _is_answer(found):
+            if answer.status is not Status.OK or found is None or not _is_answer(found):
                 return False
             answers.append(found)
     return False
@@ -129,5 +127,5 @@ def _literal(outcome: Outcome) -> tuple[str, ...] | None:
     return found if isinstance(found, tuple) and found else None
 
 
-def _is_answer(found: tuple[str, ...] | None) -> bool:
-    return found is not None and len(found) == 2 and all(isinstance(each, str) for each in found)
+def _is_answer(found: tuple[str, ...]) -> bool:
+    return len(found) == 2 and all(isinstance(each, str) for each in found)

@@ -3,17 +3,13 @@
 from contextlib import ExitStack
 
 from k15_plugins.rewards.call_function import BEFORE, CALL
-from k15_plugins.rewards.judge_asserts import TestsFailed, passes_asserts
+from k15_plugins.rewards.judge_asserts import VerifierFailed, passes_asserts
 from k15_plugins.sandbox import Limits, Program, Sandbox, Status
 from k15_plugins.tasks.code_problems import Place, read_problem
 from k15_plugins.tasks.code_schemas import Case, CodeProblem
 from k15_plugins.tasks.compare_output import COMPARISONS
 
 _CHECKER_LIMITS = Limits(cpu_seconds=20.0, memory_bytes=2**30)
-
-
-class VerifierFailed(RuntimeError):
-    """Nothing is known about the program: its box or the problem's checker failed."""
 
 
 def judge(sample: tuple[str, str], *, sandbox: Sandbox, max_tests: int | None, all_or_nothing: bool) -> float:
@@ -34,10 +30,7 @@ def judge(sample: tuple[str, str], *, sandbox: Sandbox, max_tests: int | None, a
     program, place = sample
     problem = read_problem(Place.load(place))
     if problem.asserts is not None:
-        try:
-            return float(passes_asserts(program, problem, sandbox))
-        except TestsFailed as error:
-            raise VerifierFailed(str(error)) from error
+        return float(passes_asserts(program, problem, sandbox))
     cases = problem.tests
     if max_tests is not None:
         cases = tuple(sorted(cases, key=lambda case: -len(case.input))[:max_tests])
