@@ -2,8 +2,11 @@
 
 There are two boxes. In one the statements run, and where they call the program's function, they stop and say with
 which arguments. In the other the program answers that call. Then the statements run again from the start, with all
-answers so far, and stop at the next call. Arguments and values cross as literals, so the program sees nothing of the test but
-the arguments of the calls, and can change nothing but its own answers.
+answers so far, and stop at the next call. Arguments and values cross as literals, so the program sees nothing of the
+test but the arguments of the calls, and can change nothing but its own answers.
+
+Each call is answered by a new process: a function that remembers earlier calls, or changes its arguments in place,
+fails here.
 """
 
 import ast
