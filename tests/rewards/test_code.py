@@ -172,7 +172,10 @@ HUMANEVAL = {
     "task_id": "HumanEval/x",
     "prompt": 'import math\n\n\ndef helper(x):\n    return x\n\n\ndef half(x):\n    """Half of x."""\n',
     "entry_point": "half",
-    "test": "def check(candidate):\n    for n in range(6):\n        assert candidate(n) == helper(n / 2)\n    assert math.pi > 3\n",
+    "test": (
+        "def check(candidate):\n    for n in range(6):\n        assert candidate(n) == helper(n / 2)\n"
+        "    assert math.pi > 3\n"
+    ),
 }
 MBPP = {
     "task_id": 3,
@@ -194,7 +197,10 @@ HACKS = {
     "eq": "    class A:\n        def __eq__(s, o): return True\n    return A()\n",
     "eq_repr": "    class A(int):\n        def __eq__(s, o): return True\n    return A(1)\n",
     "patch": "    import builtins\n    builtins.AssertionError = Exception\n    return 5\n",
-    "frame": "    import sys\n    f = sys._getframe()\n    while f:\n        f.f_globals['check'] = lambda c: None\n        f = f.f_back\n    return 0\n",
+    "frame": (
+        "    import sys\n    f = sys._getframe()\n    while f:\n        f.f_globals['check'] = lambda c: None\n"
+        "        f = f.f_back\n    return 0\n"
+    ),
     "print": "    print(repr(('passed',)))\n    import os; os._exit(0)\n",
     "forge": "    _stdout.write(repr(('returned', '0.5')) * 2)\n    return 0\n",
     "long": "    return 'x' * 10**9\n",
