@@ -20,6 +20,8 @@ _CONNECT_SECONDS = 10.0
 _COMPILE_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = 20.0
 _BUSY = (429, 502, 503, 504)
+# A server that is away, or whose answer is not one of the protocol.
+_NO_ANSWER = (requests.RequestException, ValueError, KeyError, TypeError, AttributeError)
 _CURE = "start one with k15-sandbox, or correct the address"
 
 
@@ -78,7 +80,7 @@ class HttpSandbox:
                 if outcome.stdout.strip() == b"42":
                     return
                 words.append(f"{endpoint} answers print(6 * 7) with {outcome.stdout!r:.40} {outcome.stderr:.100}")
-            except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+            except _NO_ANSWER as error:
                 words.append(f"{endpoint}: {error}")
         raise SandboxUnavailable(f"no sandbox server runs a program ({'; '.join(words):.400}); {_CURE}.")
 
@@ -115,7 +117,7 @@ class HttpSandbox:
                         wait = max(wait, _retry_after(response))
                         continue
                     outcome = _outcome(response.json())
-                except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+                except _NO_ANSWER as error:
                     said = f"{endpoint}: {error}"
                     continue
                 if outcome.status is not Status.BOX_FAILED:
