@@ -15,11 +15,8 @@ EXTRA_OF = {
     "mergekit": "mergekit",
     "omegaconf": "recipes",
     "peft": "peft",
-<<<<<<< HEAD
     "psutil": "megatron",
-=======
     "ray": "ray",
->>>>>>> pool
     "reasoning_gym": "verifiers",
     "rich": "report",
     "sympy": "verifiers",

@@ -1,5 +1,6 @@
-"""Rewards of final answers, as TRL reward functions."""
+"""Rewards as TRL reward functions: of final answers, and of programs."""
 
+from k15_plugins.rewards.code import CodeReward
 from k15_plugins.rewards.final_answer import ExactMatchReward, MathReward, ReasoningGymReward
 
-__all__ = ["ExactMatchReward", "MathReward", "ReasoningGymReward"]
+__all__ = ["CodeReward", "ExactMatchReward", "MathReward", "ReasoningGymReward"]

@@ -25,6 +25,7 @@ _OF_FILES = ("prompt", "answer", "level", "task")
 COLUMNS = {
     "k15_plugins.tasks.reasoning_gym.reasoning_gym_problems": (*_OF_FILES, "entry"),
     "k15_plugins.tasks.files.load_problems": _OF_FILES,
+    "k15_plugins.tasks.code_problems.load_code_problems": ("prompt", "level", "task", "problem"),
     "k15_plugins.evaluation.benchmarks.load_benchmark": _OF_FILES,
 }
 """The columns of this package's own tasks, known before they are loaded."""

@@ -41,3 +41,12 @@ class Limits:
     output_bytes: int = 8 * 2**20
     scratch_bytes: int = 64 * 2**20
     threads: int = 64
+
+
+def wall_seconds(limits: Limits) -> float:
+    """Return the limit of a run by the clock.
+
+    Args:
+        limits: Of the run.
+    """
+    return 2 * limits.cpu_seconds + 10 if limits.wall_seconds is None else limits.wall_seconds
