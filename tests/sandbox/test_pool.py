@@ -78,6 +78,7 @@ def test_threads_share_the_pool():
 
 def test_a_fork_works_by_itself_and_leaves_the_workers_to_its_parent():
     pool.map(abs, [1])
+    pool.use(workers=2)  # the workers of before are joblib's still
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -174,7 +175,8 @@ def _is_running(pid):
 
 
 @pytest.mark.slow
-def test_a_ray_cluster_of_two_nodes_judges_on_both():
+def test_a_ray_cluster_of_two_nodes_judges_on_both(monkeypatch):
+    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "180")  # on a busy machine; Ray reads it when it is imported
     ray = pytest.importorskip("ray", reason="needs the extra ray")
     from ray.cluster_utils import Cluster
 
