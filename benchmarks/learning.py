@@ -33,6 +33,7 @@ TOKENS = "eval_completions/mean_length"
 SHORT = ["trainer.args.max_steps=80", "trainer.args.eval_steps=40", "trainer.args.save_steps=80"]
 NO_PENALTY = ["trainer.args.length_penalty_weight=0", "trainer.args.length_penalty_warmup_iterations=0"]
 KIMI = ["+recipe=kimi_rl", "sampler=uniform", *NO_PENALTY, *SHORT]
+FIXED = ["+trainer.args.dual_lambda_low=0.3", "+trainer.args.dual_lambda_high=0.3"]
 GRPO = ["+recipe=grpo", *SHORT]
 ARMS = {
     # 10 iterations longer than the recipe, to see what happens then.
@@ -57,6 +58,16 @@ ARMS = {
     "tau_3": [*KIMI, "trainer.args.tau=3"],
     # A response of the mean length takes two iterations.
     "partial": [*KIMI, "+trainer.args.rollout_budget_tokens=24"],
+    # lambda 0.3 to 0.7 by group; fixed at 0.3, where the process reward counts most; and, there, its unsafe form.
+    "dual": [*KIMI, "reward=dual"],
+    "dual_fixed": [*KIMI, "reward=dual", *FIXED],
+    "dual_sum": [
+        *KIMI,
+        "reward=dual",
+        *FIXED,
+        "reward.steps._target_=unsafe_steps.sum_of_right_steps",
+        "trainer.args.process_reward=sum_of_right_steps",
+    ],
     "megatron": [*KIMI, "backend=megatron", "backend.processes=2", "backend.tensor_parallel=2"],
 }
 FIGURES = {
@@ -85,6 +96,10 @@ FIGURES = {
     "partial_rollouts": (
         "Partial rollouts, 24 tokens a trajectory and iteration, against whole ones",
         ["mirror_descent", "partial"],
+    ),
+    "dual_reward": (
+        "Final reward only (mirror_descent) against final and process reward, and the unsafe sum over steps",
+        ["mirror_descent", "dual", "dual_fixed", "dual_sum"],
     ),
     "megatron": (
         "Megatron-core with tensor parallelism on two ranks against accelerate (mirror_descent)",
@@ -121,8 +136,11 @@ def run(arm: str, seed: int) -> None:
     command = [sys.executable, str(ROOT / "recipes" / "run.py"), *ARMS[arm], f"seed={seed}", *place]
     log = RUNS / arm / f"{seed}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
+    # The rewards that are only compared with lie beside this file.
+    beside = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": beside}
     with log.open("a") as output:
-        ended = subprocess.run(command, stdout=output, stderr=output, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        ended = subprocess.run(command, stdout=output, stderr=output, env=environment)
     print(f"{arm} seed {seed}: {'finished' if ended.returncode == 0 else f'failed, see {log}'}", flush=True)
 
 

@@ -1,5 +1,6 @@
-"""Rewards of final answers, as TRL reward functions."""
+"""Rewards of final answers and of steps, as TRL reward functions."""
 
 from k15_plugins.rewards.final_answer import ExactMatchReward, MathReward, ReasoningGymReward
+from k15_plugins.rewards.process import ArithmeticStepsReward
 
-__all__ = ["ExactMatchReward", "MathReward", "ReasoningGymReward"]
+__all__ = ["ArithmeticStepsReward", "ExactMatchReward", "MathReward", "ReasoningGymReward"]
