@@ -27,6 +27,7 @@ _HOMES = {
     "MathReward": "rewards",
     "ReasoningGymReward": "rewards",
     "ArithmeticStepsReward": "rewards",
+    "StepModelReward": "rewards",
     "reasoning_gym_problems": "tasks.reasoning_gym",
     "load_problems": "tasks.files",
     "evaluate": "evaluation.accuracy",

@@ -2,5 +2,6 @@
 
 from k15_plugins.rewards.final_answer import ExactMatchReward, MathReward, ReasoningGymReward
 from k15_plugins.rewards.process import ArithmeticStepsReward
+from k15_plugins.rewards.step_model import StepModelReward
 
-__all__ = ["ArithmeticStepsReward", "ExactMatchReward", "MathReward", "ReasoningGymReward"]
+__all__ = ["ArithmeticStepsReward", "ExactMatchReward", "MathReward", "ReasoningGymReward", "StepModelReward"]

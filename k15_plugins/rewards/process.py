@@ -20,7 +20,8 @@ from k15_plugins.rewards.answers import response_text
 from k15_plugins.rewards.final_answer import Completion
 from k15_plugins.tasks.entries import load_entry
 
-_STEP = re.compile(r"(check )?(-?\d+) ([+-]) (\d+) (?:is|=) (-?\d+)")
+# Whole numbers of 18 digits at most: 7.5 is not read as 7, and a long row of digits costs no time.
+_STEP = re.compile(r"(check )?(?<![\d.])(-?\d{1,18}) ([+-]) (\d{1,18}) (?:is|=) (-?\d{1,18})(?!\.?\d)")
 _SUM = re.compile(r"-?\d+( [+-] \d+)+")
 
 
@@ -73,9 +74,7 @@ class ArithmeticStepsReward:
         Raises:
             ValueError: If a problem is no sum.
         """
-        return [
-            sound_share(_expression(of), response_text(each)) for of, each in zip(entry, completions, strict=True)
-        ]
+        return [sound_share(_expression(of), response_text(each)) for of, each in zip(entry, completions, strict=True)]
 
 
 def sound_share(expression: str, response: str) -> float:

@@ -58,9 +58,7 @@ class DualReward:
         final_N, process_N = rewards_NF[:, self._final], rewards_NF[:, self._process]
         process_N[~verdicts.scorable_N] = torch.nan
         self._check_final(final_N)
-        lambda_N = dual_lambda(
-            verdicts.correct_N, verdicts.scorable_N, k, args.dual_lambda_low, args.dual_lambda_high
-        )
+        lambda_N = dual_lambda(verdicts.correct_N, verdicts.scorable_N, k, args.dual_lambda_low, args.dual_lambda_high)
         mixed_N = dual_reward(final_N, process_N, lambda_N)
         rewards_NF[:, self._column] = right_above_wrong(mixed_N, verdicts.correct_N) if args.dual_ordered else mixed_N
 
@@ -85,7 +83,7 @@ class DualReward:
 
 
 class ProcessWatch:
-    """Warns, once, when the process score rises while the final reward falls: the sign of a process reward that is gamed.
+    """Warns, once, when the process score rises while the final reward falls, as it does when it is gamed.
 
     It compares the means of two windows next to each other.
 
