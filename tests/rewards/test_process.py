@@ -107,7 +107,9 @@ def test_it_is_a_share_and_saying_everything_twice_does_not_raise_it(text):
 @given(st.integers(0, 10**6), st.integers(1, 6))
 def test_traces_of_the_warm_start_without_mistakes_or_with_all_of_them_checked_score_1(seed, number):
     rng = random.Random(seed)
-    expression = " ".join([str(rng.randint(0, 9)), *(f"{rng.choice('+-')} {rng.randint(0, 9)}" for _ in range(number))])
+    expression = " ".join(
+        [str(rng.randint(0, 9)), *(f"{rng.choice('+-')} {rng.randint(0, 9)}" for _ in range(number))]
+    )
     for p_wrong, p_check in ((0, 0.3), (0.5, 1)):
         assert sound_share(expression, write_thoughts(expression, rng, p_wrong, p_check)) == 1
 
@@ -131,5 +133,7 @@ def test_reward_function_reads_the_problem_from_its_entry(chat):
 
 @pytest.mark.parametrize("expression", ["4 * 3", "4", "(4 + 3) - 2", "4 + x"])
 def test_a_problem_that_is_no_sum_is_refused(expression):
-    with pytest.raises(ValueError, match=r"expression must be a sum such as '4 \+ 3 - 2', got .*; use the task chain_sum"):
+    with pytest.raises(
+        ValueError, match=r"expression must be a sum such as '4 \+ 3 - 2', got .*; use the task chain_sum"
+    ):
         sound_share(expression, "")

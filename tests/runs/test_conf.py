@@ -84,7 +84,8 @@ def arms() -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("arm", ARMS := arms())
-def test_every_arm_of_the_benchmark_composes_and_names_only_what_exists(arm):
+def test_every_arm_of_the_benchmark_composes_and_names_only_what_exists(arm, monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
     check(compose(*ARMS[arm]))
 
 

@@ -79,7 +79,10 @@ def test_more_of_either_part_is_never_less(group, bounds):
     assert lambda_N.max() <= torch.tensor(bounds[1])
     assert (lambda_N == lambda_N[0]).all()
     reward = dual_reward(final, process, lambda_N)
-    for more in (dual_reward(final.clamp(min=0.9), process, lambda_N), dual_reward(final, process.clamp(min=0.9), lambda_N)):
+    for more in (
+        dual_reward(final.clamp(min=0.9), process, lambda_N),
+        dual_reward(final, process.clamp(min=0.9), lambda_N),
+    ):
         assert (more[judged] >= reward[judged] - 1e-6).all()
 
 
@@ -109,7 +112,10 @@ ONES = torch.ones(4)
     ("call", "message"),
     [
         (lambda: dual_lambda(ONES.bool(), ONES.bool(), 3), "whole groups of num_generations=3 rollouts, got 4"),
-        (lambda: dual_lambda(ONES.bool(), ONES[:2].bool(), 2), r"scorable_N must have the shape .*, \(4,\), got \(2,\)"),
+        (
+            lambda: dual_lambda(ONES.bool(), ONES[:2].bool(), 2),
+            r"scorable_N must have the shape .*, \(4,\), got \(2,\)",
+        ),
         (lambda: dual_lambda(ONES.bool(), ONES.bool(), 2, 0.7, 0.3), "0 <= low <= high <= 1, got 0.7 and 0.3; take"),
         (lambda: dual_lambda(ONES.bool(), ONES.bool(), 2, -0.1, 0.3), "0 <= low <= high <= 1, got -0.1 and 0.3"),
         (lambda: dual_lambda(ONES.bool(), ONES.bool(), 2, 0.3, 1.1), "0 <= low <= high <= 1, got 0.3 and 1.1"),
