@@ -65,7 +65,7 @@ def test_it_is_the_probability_at_the_separator_behind_the_worst_step():
     assert len(ends) == 3
     assert len(set(probabilities.tolist())) == 3
     assert score(FULL, model=model) == pytest.approx([probabilities.min().item()], rel=1e-5)
-    assert score(FULL, model=model, good_label=0) == pytest.approx([1 - probabilities.max().item()], rel=1e-5)
+    assert score(FULL, model=model, good_label=0) == pytest.approx([1 - probabilities.max().item()], rel=1e-3)
 
 
 def test_batches_and_padding_change_nothing():
