@@ -94,7 +94,7 @@ class StepModelReward:
                 rows.append((row, ids, ends))
         for start in range(0, len(rows), self._batch_size):
             batch = rows[start : start + self._batch_size]
-            worst = self._worst([ids for _, ids, _ in batch], [ends for _, _, ends in batch])
+            worst = self._worst([ids for row, ids, ends in batch], [ends for row, ids, ends in batch])
             for (row, *_), score in zip(batch, worst, strict=True):
                 scores[row] = score
         return scores
