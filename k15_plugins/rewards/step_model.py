@@ -95,7 +95,7 @@ class StepModelReward:
         for start in range(0, len(rows), self._batch_size):
             batch = rows[start : start + self._batch_size]
             worst = self._worst([ids for row, ids, ends in batch], [ends for row, ids, ends in batch])
-            for (row, *_), score in zip(batch, worst, strict=True):
+            for (row, _ids, _ends), score in zip(batch, worst, strict=True):
                 scores[row] = score
         return scores
 

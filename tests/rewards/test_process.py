@@ -31,6 +31,8 @@ SCORES = [
     ("4 + 3 is 8 . wait , check 4 + 3 is 8 , ok . 8 - 2 is 6 . answer 6", 0),
     # Two errors that cancel out do not make the second value right for the first.
     ("4 + 3 is 8 . 8 - 2 is 5 . 5 + 6 is 11 . answer 11", 0),
+    # A step from a value that was not reached.
+    ("4 + 3 is 7 . 9 - 2 is 5 . 5 + 6 is 11 . answer 11", 1 / 3),
     # Unfinished, without steps, unreadable, with other numbers.
     ("4 + 3 is 7 . 7 - 2", 1 / 3),
     ("answer 11", 0),
@@ -68,18 +70,6 @@ def test_drill_good_looking_steps_do_not_score_more_than_honest_partial_work(hac
     response, expected = HACKS[hack]
     assert sound_share(SUM, response) == pytest.approx(expected)
     assert sound_share(SUM, response) < sound_share(SUM, HONEST)
-
-
-def test_drill_the_sum_over_steps_pays_for_them(monkeypatch):
-    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
-    from unsafe_steps import sum_of_right_steps
-
-    names = ["one step over and over", "checks over and over", "right but beside the point", "adding nothing"]
-    hacks = sum_of_right_steps([HACKS[name][0] for name in names])
-    honest = sum_of_right_steps([HONEST, SCORES[0][0]])
-    assert hacks == pytest.approx([1, 1, 0.3, 1])
-    assert honest == pytest.approx([0.2, 0.3])
-    sys.modules.pop("unsafe_steps")
 
 
 texts = st.lists(
@@ -137,3 +127,15 @@ def test_a_problem_that_is_no_sum_is_refused(expression):
         ValueError, match=r"expression must be a sum such as '4 \+ 3 - 2', got .*; use the task chain_sum"
     ):
         sound_share(expression, "")
+
+
+def test_drill_the_sum_over_steps_pays_for_them(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "benchmarks")
+    from unsafe_steps import sum_of_right_steps
+
+    names = ["one step over and over", "checks over and over", "right but beside the point", "adding nothing"]
+    hacks = sum_of_right_steps([HACKS[name][0] for name in names])
+    honest = sum_of_right_steps([HONEST, SCORES[0][0]])
+    assert hacks == pytest.approx([1, 1, 0.3, 1])
+    assert honest == pytest.approx([0.2, 0.3])
+    sys.modules.pop("unsafe_steps")
