@@ -155,12 +155,12 @@ def check_process_reward(names: Sequence[str], final_reward: str | None, args: A
     number = Counter(names)[process]
     if number != 1:
         raise ValueError(
-            f"process_reward={process!r} must name one reward function, got {number} of that name; the names are "
+            f"process_reward must name one reward function, got {process!r}, which names {number} of them; the names are "
             f"{', '.join(names)}."
         )
     if process == (names[0] if final_reward is None else final_reward):
         raise ValueError(
-            f"process_reward={process!r} needs a final reward beside it, but it is the final reward itself; give a "
+            f"process_reward must stand beside a final reward, got {process!r}, which is the final reward itself; give a "
             "reward function that tells right answers, and name it by final_reward."
         )
     weight = (args.reward_weights or [0.0] * len(names))[names.index(process)]

@@ -82,9 +82,9 @@ def test_the_dual_reward_of_the_command_line_is_built(tmp_path):
     [
         (
             ["trainer.args.process_reward=steps"],
-            "process_reward='steps' must name one reward function, got 0 .* are reas",
+            r"process_reward must name one reward function, got 'steps', which names 0 .* are rea",
         ),
-        (["~reward.answer"], "process_reward='arithmetic_steps' needs a final reward beside it"),
+        (["~reward.answer"], "process_reward must stand beside a final reward, got 'arithmetic_steps'"),
         (["+trainer.args.dual_lambda_low=0.8"], "got 0.8 and 0.7; take 0.3 and 0.7, say"),
     ],
 )

@@ -130,15 +130,23 @@ def test_evaluation_has_it_too(tmp_path):
 @pytest.mark.parametrize(
     ("functions", "changes", "message"),
     [
-        ([tiny.odd_start], {}, "process_reward='steps' must name one reward function, got 0 .* are odd_start"),
-        ([tiny.odd_start, steps, steps], {}, "process_reward='steps' must name one reward function, got 2"),
+        (
+            [tiny.odd_start],
+            {},
+            r"process_reward must name one reward function, got 'steps', which names 0 .* are odd_start",
+        ),
+        (
+            [tiny.odd_start, steps, steps],
+            {},
+            "process_reward must name one reward function, got 'steps', which names 2",
+        ),
         (
             [steps],
             {},
-            "process_reward='steps' needs a final reward beside it, but it is the final reward itself; give",
+            "must stand beside a final reward, got 'steps', which is the final reward itself; give",
         ),
-        ([steps, tiny.odd_start], {}, "needs a final reward beside it, .* and name it by final_reward"),
-        ([tiny.odd_start, steps], {"final_reward": "steps"}, "needs a final reward beside it"),
+        ([steps, tiny.odd_start], {}, r"must stand beside a final reward, .* and name it by final_reward"),
+        ([tiny.odd_start, steps], {"final_reward": "steps"}, "must stand beside a final reward"),
         (
             [tiny.odd_start, steps],
             {"reward_weights": [1.0, 0.5]},
