@@ -16,10 +16,12 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
+from unsafe_steps import sum_of_right_steps
 
 from k15_plugins.files.jsonl import Line, read_lines
 from k15_plugins.report.curves import COLOURS, DASHES
-from k15_plugins.report.history import METRICS, curve
+from k15_plugins.report.history import METRICS, ROLLOUTS, curve
+from k15_plugins.rewards.process import sound_share
 from k15_plugins.runs.folder import read_status
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +35,7 @@ TOKENS = "eval_completions/mean_length"
 SHORT = ["trainer.args.max_steps=80", "trainer.args.eval_steps=40", "trainer.args.save_steps=80"]
 NO_PENALTY = ["trainer.args.length_penalty_weight=0", "trainer.args.length_penalty_warmup_iterations=0"]
 KIMI = ["+recipe=kimi_rl", "sampler=uniform", *NO_PENALTY, *SHORT]
+FIXED = ["+trainer.args.dual_lambda_low=0.3", "+trainer.args.dual_lambda_high=0.3"]
 GRPO = ["+recipe=grpo", *SHORT]
 ARMS = {
     # 10 iterations longer than the recipe, to see what happens then.
@@ -57,6 +60,16 @@ ARMS = {
     "tau_3": [*KIMI, "trainer.args.tau=3"],
     # A response of the mean length takes two iterations.
     "partial": [*KIMI, "+trainer.args.rollout_budget_tokens=24"],
+    # lambda 0.3 to 0.7 by group; fixed at 0.3, where the process reward counts most; and, there, its unsafe form.
+    "dual": [*KIMI, "reward=dual"],
+    "dual_fixed": [*KIMI, "reward=dual", *FIXED],
+    "dual_sum": [
+        *KIMI,
+        "reward=dual",
+        *FIXED,
+        "reward.steps._target_=unsafe_steps.sum_of_right_steps",
+        "trainer.args.process_reward=sum_of_right_steps",
+    ],
     "megatron": [*KIMI, "backend=megatron", "backend.processes=2", "backend.tensor_parallel=2"],
 }
 FIGURES = {
@@ -85,6 +98,10 @@ FIGURES = {
     "partial_rollouts": (
         "Partial rollouts, 24 tokens a trajectory and iteration, against whole ones",
         ["mirror_descent", "partial"],
+    ),
+    "dual_reward": (
+        "Final reward only (mirror_descent) against final and process reward, and the unsafe sum over steps",
+        ["mirror_descent", "dual", "dual_fixed", "dual_sum"],
     ),
     "megatron": (
         "Megatron-core with tensor parallelism on two ranks against accelerate (mirror_descent)",
@@ -121,8 +138,11 @@ def run(arm: str, seed: int) -> None:
     command = [sys.executable, str(ROOT / "recipes" / "run.py"), *ARMS[arm], f"seed={seed}", *place]
     log = RUNS / arm / f"{seed}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
+    # The rewards that are only compared with lie beside this file.
+    beside = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": beside}
     with log.open("a") as output:
-        ended = subprocess.run(command, stdout=output, stderr=output, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        ended = subprocess.run(command, stdout=output, stderr=output, env=environment)
     print(f"{arm} seed {seed}: {'finished' if ended.returncode == 0 else f'failed, see {log}'}", flush=True)
 
 
@@ -162,6 +182,8 @@ def write_figure(figure: str, seeds: list[int]) -> None:
         )
     if figure == "kimi_rl":
         rows += ["", *seed_table(runs["kimi_rl"], seeds)]
+    if figure == "dual_reward":
+        rows += ["", *steps_table(arms, seeds)]
     if figure == "partial_rollouts":
         rows += ["", *fill_table(runs["partial"])]
     rows += ["", f"![{title}]({figure}.png)", "", "The arms, as commands:", ""]
@@ -197,6 +219,36 @@ def fill_table(runs: list[list[Line]]) -> list[str]:
         f"|---|{'---|' * (len(parts) + 1)}",
         f"| batch fill | {' | '.join(f'{fills[:, part].mean():.2f}' for part in parts)} | {fills.mean():.2f} |",
     ]
+
+
+def steps_table(arms: list[str], seeds: list[int]) -> list[str]:
+    """Write what the steps of the rollouts are like, by the safe and by the unsafe score."""
+    rows = [
+        "Rollouts of iterations 1-5 -> 16-20, mean over the seeds. Sound: the share of the problem that is soundly "
+        "worked out (`arithmetic_steps`). Sum: 0.1 for each right step, up to 1 (`sum_of_right_steps`). Both are "
+        "measured of every arm, whatever it is rewarded for. Steps: written, checks included, for each step that the "
+        "problem has.",
+        "",
+        "| arm | right answers | sound | sum | sum of wrong answers | steps |",
+        "|---|---|---|---|---|---|",
+    ]
+    for arm in arms:
+        lines = [line for seed in seeds for line in read_lines(RUNS / arm / str(seed) / ROLLOUTS)]
+        parts = [[each for each in lines if begin <= each["iteration"] < begin + 5] for begin in (0, 15)]
+        figures = np.array([_step_figures(part) for part in parts])
+        rows.append(f"| {arm} | {' | '.join(f'{before:.3f} -> {after:.3f}' for before, after in figures.T)} |")
+    return rows
+
+
+def _step_figures(lines: list[Line]) -> list[float]:
+    sums = np.array(sum_of_right_steps([line["response"] for line in lines]))
+    right = np.array([line["right"] for line in lines])
+    expressions = [line["prompt"].removesuffix(" =") for line in lines]
+    sound = [sound_share(of, line["response"]) for of, line in zip(expressions, lines, strict=True)]
+    written = [
+        line["response"].count(" is ") / (len(of.split()) // 2) for of, line in zip(expressions, lines, strict=True)
+    ]
+    return [right.mean(), np.mean(sound), sums.mean(), sums[~right].mean(), np.mean(written)]
 
 
 def _mean(values: list[float]) -> str:

@@ -158,6 +158,27 @@ MUTANTS = [
         "tests/trainers/test_mirror_descent.py",
     ),
     Mutant(
+        "lambda differs inside a group",
+        "shaping/mixing.py",
+        "return (low + (high - low) * share_G).clamp(low, high).repeat_interleave(num_generations)",
+        "return low + (high - low) * correct_N.float()",
+        "tests/shaping",
+    ),
+    Mutant(
+        "a process reward counts beside the dual reward",
+        "trainers/dual_reward.py",
+        "        weights[[self._final, self._process]] = 0.0\n",
+        "        weights[self._final] = 0.0\n",
+        "tests/trainers/test_dual_reward.py",
+    ),
+    Mutant(
+        "a step is right whatever came before it",
+        "rewards/process.py",
+        "if each == step]",
+        "if each[0] == step[0]]",
+        "tests/rewards/test_process.py",
+    ),
+    Mutant(
         "the pull to the start is not divided by lengths",
         "objective/update_loss.py",
         'self.beta * figures["kl"] / divisor_B',

@@ -68,6 +68,8 @@ def _problems(config: dict[str, Any], choices: dict[str, str]) -> str:
 def _rewards(config: dict[str, Any]) -> str:
     args = config.get("trainer", {}).get("args", {})
     names = [_last_part(node) for node in (config.get("reward") or {}).values()]
+    if args.get("process_reward"):
+        names = [f"lambda x final + (1 - lambda) x process of {' and '.join(names)}"]
     if args.get("length_penalty_weight", 0) > 0:
         begins = args.get("length_penalty_warmup_iterations", 0)
         names.append(f"the length reward x {args['length_penalty_weight']:g} from iteration {begins} on")

@@ -23,6 +23,7 @@ k15/accuracy k15/dead_groups k15/group_accuracy_std k15/non_finite_rewards k15/s
 sampler/success_rate sampler/share_{seen,solved} sampler/drawn_{success_rate,level,unsolved}
 """
 _MIRROR_DESCENT = """
+k15/lambda k15/process_{score,score_of_wrong,missing}
 k15/baseline k15/groups_all_{right,wrong} k15/penalty_share k15/rho_{mean,std,abs_mean,abs_max} k15/repetitions
 k15/first_update_rho_abs_max k15/refilled_groups k15/rollout_logp_gap_{mean,max} k15/old_segments_logp_gap_mean
 rollouts/{waiting,open}_groups rollouts/{unfinished_trajectories,buffered_tokens,batch_fill,rounds}
@@ -88,7 +89,7 @@ def _rewards_of(config: dict[str, Any]) -> Iterator[str]:
     functions = []
     with suppress(Exception):  # told where the reward is built
         functions = build_rewards(config["reward"])
-    added = ("length_reward", "repetition_penalty")
+    added = ("length_reward", "repetition_penalty", "dual_reward")
     for name in (*(getattr(each, "__name__", type(each).__name__) for each in functions), *added):
         yield from (f"rewards/{name}/mean", f"rewards/{name}/std")
 

@@ -125,6 +125,7 @@ def _cure(columns: Sequence[str], missing: Sequence[str]) -> str:
     fit = []
     for path in sorted((CONF / "reward").glob("*.yaml")):
         nodes: Any = OmegaConf.to_container(OmegaConf.load(path))
+        nodes = nodes.get("reward", nodes)  # of an option that sets more than its group
         if all(
             column in columns
             for node in nodes.values()

@@ -24,11 +24,22 @@ def add_rewards(trainer: Any) -> None:
     for name, option in ADDED_REWARDS.items():
         weight = getattr(trainer.args, option)
         if weight > 0:
-            trainer.reward_funcs = [*trainer.reward_funcs, _comes_after_the_gather]
-            trainer.reward_func_names = [*trainer.reward_func_names, name]
-            trainer.reward_processing_classes = [*trainer.reward_processing_classes, None]
-            weights = trainer.reward_weights
-            trainer.reward_weights = torch.cat([weights, weights.new_tensor([weight])])
+            add_column(trainer, name, weight)
+
+
+def add_column(trainer: Any, name: str, weight: float) -> None:
+    """Give a trainer a column that holds 0 until it is filled after the gather.
+
+    Args:
+        trainer: A `MirrorDescentTrainer`.
+        name: Of the column.
+        weight: Of the column in the reward.
+    """
+    trainer.reward_funcs = [*trainer.reward_funcs, _comes_after_the_gather]
+    trainer.reward_func_names = [*trainer.reward_func_names, name]
+    trainer.reward_processing_classes = [*trainer.reward_processing_classes, None]
+    weights = trainer.reward_weights
+    trainer.reward_weights = torch.cat([weights, weights.new_tensor([weight])])
 
 
 def fill_added_rewards(trainer: Any, rewards_NF: Tensor, now: Iteration) -> None:

@@ -6,6 +6,7 @@ from typing import Literal
 from trl import GRPOConfig
 
 from k15_plugins.rollouts.repetition import RepetitionRule
+from k15_plugins.shaping.mixing import check_lambda
 from k15_plugins.trainers.effects import check_effects
 from k15_plugins.trainers.knob import ABOVE_0, PROBABILITY, SHARE, at_least, documented, knob
 from k15_plugins.trainers.values import check_values
@@ -129,6 +130,27 @@ class MirrorDescentConfig(GRPOConfig):
         0,
         "Iterations without the length reward, which then counts in full. The paper gives no number.",
         at_least(0),
+    )
+    process_reward: str | None = knob(
+        None,
+        "Name of the reward function that scores the steps of a response, from 0 to 1. It and the final reward are "
+        "then mixed into `dual_reward` = lambda * final + (1 - lambda) * process, which takes over the final reward's "
+        "weight; both parts are logged. `None` gives no credit for steps, as the paper.",
+    )
+    dual_lambda_low: float = knob(
+        0.3,
+        "lambda of a group without a right answer; it rises with the share of right answers.",
+        PROBABILITY,
+    )
+    dual_lambda_high: float = knob(
+        0.7,
+        "lambda of a group of right answers. Equal to `dual_lambda_low`, lambda is fixed.",
+        PROBABILITY,
+    )
+    dual_ordered: bool = knob(
+        False,
+        "Keep the dual reward of a right answer at 0.5 at least, and of a wrong one at 0.5 at most: with lambda below "
+        "0.5, perfect steps before a wrong answer are worth more than a right answer without steps.",
     )
     max_refills: int = knob(
         0,
@@ -316,6 +338,7 @@ class MirrorDescentConfig(GRPOConfig):
                 f"{self.lr_warmup_updates}; lower it."
             )
         self.repetition_rule()
+        check_lambda(self.dual_lambda_low, self.dual_lambda_high, "dual_lambda_low", "dual_lambda_high")
         if self.rollout_pause_share is not None and self.use_vllm and self.vllm_mode == "server":
             raise ValueError(
                 f"rollout_pause_share={self.rollout_pause_share} needs an engine that is driven step by step, which a "

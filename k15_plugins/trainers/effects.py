@@ -72,6 +72,11 @@ def _idle_options(args: Any) -> Iterator[tuple[tuple[str, ...], str]]:
         yield ("lr_warmup_updates",), "on the first update, which would have its whole learning rate; take 2 or more"
     if args.length_penalty_weight == 0:
         yield ("length_penalty_warmup_iterations",), "without the length reward; set length_penalty_weight above 0"
+    if args.process_reward is None:
+        yield (
+            ("dual_lambda_low", "dual_lambda_high", "dual_ordered"),
+            "without a process reward; set process_reward",
+        )
     if args.repetition_max_period is None:
         yield (
             ("repetition_min_period", "repetition_min_count", "repetition_penalty_weight"),

@@ -7,7 +7,7 @@ One iteration, in the order of the calls (TRL's hooks in brackets, see also `sam
         _choose_problems                           sampler.draw -> problems_N; or PartialRollouts.collect -> groups
         [_tokenize_prompts]
         [_generate_single_turn]                    TRL generates; or the rollouts of groups are handed out
-        [_calculate_rewards]                       reward functions -> verdicts; + length reward, repetition penalty
+        [_calculate_rewards]                       reward functions -> verdicts; + length, repetition, dual reward
         _set_advantages                            A = r - tau log Z, keep
         _observe                                   sampler.observe
       fill_up                                      fewer groups were ready than a batch has
@@ -29,6 +29,7 @@ from k15_plugins.trainers.added_rewards import ADDED_REWARDS, add_rewards, fill_
 from k15_plugins.trainers.checks import check_mirror_descent
 from k15_plugins.trainers.config import MirrorDescentConfig
 from k15_plugins.trainers.dropout import silence_dropout_attributes
+from k15_plugins.trainers.dual_reward import DualReward
 from k15_plugins.trainers.fill import fill_up
 from k15_plugins.trainers.first_update import warn_of_first_rho
 from k15_plugins.trainers.iteration import Iteration
@@ -96,11 +97,13 @@ class MirrorDescentTrainer(PartialRolloutTrainer):
             )
         for name, option in ADDED_REWARDS.items():
             check_added_reward(reward_funcs, name, option, getattr(args, option))
+        check_added_reward(reward_funcs, DualReward.NAME, "process_reward", args.process_reward)
         super().__init__(model, reward_funcs, args, **kwargs)
         self._has_warned_of_first_rho = False
         if self.args.disable_dropout:
             silence_dropout_attributes(self.model)
         add_rewards(self)
+        self._dual = None if args.process_reward is None else DualReward(self)
         self._fails_truncated = self.args.fails_truncated()
         if self.args.lr_warmup_updates > 0:
             self.add_callback(IterationWarmup(self))
@@ -149,6 +152,8 @@ class MirrorDescentTrainer(PartialRolloutTrainer):
     ) -> Tensor:
         rewards_NF = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
         fill_added_rewards(self, rewards_NF, self._now)
+        if self._dual is not None:
+            self._dual.fill(rewards_NF, self._now)
         return rewards_NF
 
     def _set_advantages(self, now: Iteration, output: dict[str, Any]) -> None:

@@ -23,10 +23,14 @@ class RewardCalls:
 
     A reward that is not finite (infinite, NaN, or too large for float32) is named in a warning, one a call and ten a
     function at most. NaN is not TRL's way to say that there is no verdict, which is None, but of a computation that
-    went wrong.
+    went wrong. A process reward has to lie in [0, 1], and anything else ends the training.
+
+    Args:
+        process_reward: Name of the function that scores steps, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, process_reward: str | None = None) -> None:
+        self._process_reward = process_reward
         self._rows: set[int] = set()
         self._problems: Sequence[int] | None = None
         self._warnings: Counter[str] = Counter()
@@ -121,6 +125,8 @@ class RewardCalls:
         return checked
 
     def _note(self, rewards: Sequence[float | None], name: str, batch: dict[str, Any]) -> None:
+        if name == self._process_reward:
+            self._check_scores(rewards, name, batch)
         broken = [row for row, reward in enumerate(rewards) if reward is not None and not abs(reward) <= _LARGEST]
         if not broken:
             return
@@ -138,6 +144,14 @@ class RewardCalls:
             more,
             " (from here on only k15/non_finite_rewards tells of more)" if is_last else "",
         )
+
+    def _check_scores(self, rewards: Sequence[float | None], name: str, batch: dict[str, Any]) -> None:
+        for row, reward in enumerate(rewards):
+            if reward is not None and not 0 <= reward <= 1:
+                raise ValueError(
+                    f"the process reward {name} must give scores from 0 to 1, got {reward} for "
+                    f"{self._place(batch, row)}; scale it, and return None where there is no score."
+                )
 
     def _failure(self, name: str, error: Exception, batch: dict[str, Any], row: int | None = None) -> str:
         where = f"a batch of {len(batch['prompts'])} responses" if row is None else self._place(batch, row)

@@ -49,13 +49,15 @@ def check_reward_funcs(given: dict[str, Any], final_reward: str | None) -> None:
                 "give it in reward_processing_classes."
             )
     if not has_environment:
-        check_final_reward([reward_name(function) for function in functions], final_reward)
+        names = [reward_name(function) for function in functions]
+        check_final_reward(names, final_reward)
         weights = getattr(given.get("args"), "reward_weights", None)
         if weights is not None and len(weights) != len(functions):
             raise ValueError(
                 f"reward_weights={weights} must have a number for each of the {len(functions)} reward functions, got "
                 f"{len(weights)}; give one for each."
             )
+        check_process_reward(names, final_reward, given.get("args"))
 
 
 def check_reward_func(
@@ -136,22 +138,55 @@ def check_final_reward(names: Sequence[str], final_reward: str | None) -> None:
         )
 
 
-def check_added_reward(reward_funcs: Any, name: str, option: str, weight: float) -> None:
+def check_process_reward(names: Sequence[str], final_reward: str | None, args: Any) -> None:
+    """Refuse a process reward that no function is called by, or that is the final reward, or has a weight of its own.
+
+    Args:
+        names: Of the reward functions.
+        final_reward: Name of the one that tells right from wrong, or None for the first.
+        args: A `MirrorDescentConfig`, or another trainer's config, which has no process reward.
+
+    Raises:
+        ValueError: Naming the function and the cure.
+    """
+    process = getattr(args, "process_reward", None)
+    if process is None:
+        return
+    number = Counter(names)[process]
+    if number != 1:
+        raise ValueError(
+            f"process_reward must name one reward function, got {process!r}, which names {number} of them; the names are "
+            f"{', '.join(names)}."
+        )
+    if process == (names[0] if final_reward is None else final_reward):
+        raise ValueError(
+            f"process_reward must stand beside a final reward, got {process!r}, which is the final reward itself; give a "
+            "reward function that tells right answers, and name it by final_reward."
+        )
+    weight = (args.reward_weights or [0.0] * len(names))[names.index(process)]
+    if weight != 0:
+        raise ValueError(
+            f"reward_weights must have 0 for process_reward={process!r}, which counts inside dual_reward, got "
+            f"{weight:g}; set it to 0."
+        )
+
+
+def check_added_reward(reward_funcs: Any, name: str, option: str, value: float | str | None) -> None:
     """Refuse a reward function that is called as the reward that an option adds.
 
     Args:
         reward_funcs: As `GRPOTrainer` takes them.
         name: Of the added reward.
         option: Of `MirrorDescentConfig`, which adds it.
-        weight: Value of the option.
+        value: Value of the option; without one, or with 0, it adds nothing.
 
     Raises:
         ValueError: If one has the name.
     """
-    if weight > 0 and name in map(reward_name, _as_list(reward_funcs)):
+    if value and name in map(reward_name, _as_list(reward_funcs)):
         raise ValueError(
-            f"{option}={weight} adds a reward called {name}, so no reward function may be called {name}, and one is; "
-            f"give it another __name__, or set {option}=0."
+            f"{option}={value} adds a reward called {name}, so no reward function may be called {name}, and one is; "
+            f"give it another __name__, or leave {option} out."
         )
 
 

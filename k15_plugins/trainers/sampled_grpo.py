@@ -99,7 +99,7 @@ class SampledGRPOTrainer(ResumableGRPOTrainer):
         self.sampler: Any = self._fitting_sampler(sampler)
         self._fails_truncated = False
         self._now = Iteration(0)
-        self._reward_calls = RewardCalls()
+        self._reward_calls = RewardCalls(getattr(self.args, "process_reward", None))
         self._final_range = FinalRewardRange(self.reward_func_names[self._final_reward_index], final_reward_threshold)
         warn_of_unreadable_prompts(self)
         if self.args.use_vllm and self.args.vllm_mode == "server":

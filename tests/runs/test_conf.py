@@ -2,6 +2,7 @@
 
 import importlib.util
 import re
+import sys
 from pathlib import Path
 
 import hydra
@@ -77,6 +78,7 @@ def test_every_step_of_a_pipeline_composes_and_names_only_what_exists(words):
 
 def arms() -> dict[str, list[str]]:
     path = Path(__file__).parents[2] / "benchmarks" / "learning.py"
+    sys.path.append(str(path.parent))  # as for a script: what it compares with lies beside it
     spec = importlib.util.spec_from_file_location("learning_benchmark", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

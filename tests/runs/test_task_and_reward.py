@@ -12,6 +12,7 @@ from test_conf import NEEDED, compose
 from k15_plugins.runs import rewards
 from k15_plugins.runs.build import build
 from k15_plugins.runs.cli import prepare
+from k15_plugins.stages.reinforce import build_parts
 
 ROOT = Path(__file__).parents[2]
 FUNCTIONS = """
@@ -63,6 +64,34 @@ def test_a_task_that_does_not_give_what_the_reward_needs_is_refused(task):
 def test_what_fits_passes(task, reward):
     if task == "chain_sum" or reward != "reasoning_gym":
         prepared("+recipe=kimi_rl", f"task={task}", *NEEDED.get(f"task={task}", [])[:1], f"reward={reward}")
+
+
+def test_the_dual_reward_of_the_command_line_is_built(tmp_path):
+    words = ["reward=dual", "task.train_size=8", "task.held_out_size=4", "+trainer.args.dual_lambda_high=0.5"]
+    parts = build_parts(prepared("+recipe=kimi_rl", "trainer.args.eval_steps=4", *words), tmp_path)
+    assert [reward.__name__ for reward in parts.reward_funcs] == ["reasoning_gym", "arithmetic_steps"]
+    assert (parts.args.process_reward, parts.args.dual_lambda_low, parts.args.dual_lambda_high) == (
+        "arithmetic_steps",
+        0.3,
+        0.5,
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["trainer.args.process_reward=steps"],
+            r"process_reward must name one reward function, got 'steps', which names 0 .* are rea",
+        ),
+        (["~reward.answer"], "process_reward must stand beside a final reward, got 'arithmetic_steps'"),
+        (["+trainer.args.dual_lambda_low=0.8"], "got 0.8 and 0.7; take 0.3 and 0.7, say"),
+    ],
+)
+def test_a_dual_reward_that_cannot_be_is_refused_before_a_model_is_loaded(tmp_path, words, sentence):
+    sizes = ["task.train_size=8", "task.held_out_size=4"]
+    with pytest.raises(ValueError, match=sentence):
+        build_parts(prepared("+recipe=kimi_rl", "reward=dual", *sizes, *words), tmp_path)
 
 
 def test_the_columns_of_a_task_are_those_that_it_gives(tmp_path):

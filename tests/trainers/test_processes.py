@@ -20,6 +20,7 @@ FSDP = {
 SAME = [
     "loss", "grad_norm", "reward", "rewards/length_reward/mean", "k15/rho_mean", "k15/rho_std", "k15/rho_abs_max",
     "k15/penalty_share", "k15/dead_groups", "k15/baseline", "k15/accuracy", "entropy", "completions/mean_length",
+    "k15/lambda", "k15/process_score", "k15/process_score_of_wrong", "k15/process_missing",
 ]  # fmt: skip
 
 

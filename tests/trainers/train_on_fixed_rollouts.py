@@ -27,6 +27,10 @@ def fixed_rollouts(prompts, trainer):
     return {"prompt_ids": prompt_ids, "completion_ids": completion_ids, "logprobs": None}
 
 
+def steps(completion_ids, **_):
+    return [ids[-2] % 5 / 4 for ids in completion_ids]
+
+
 class Listener(TrainerCallback):
     def __init__(self):
         self.rollouts = []
@@ -40,7 +44,7 @@ def main(folder: str, processes: int, checkpoint: str | None = None) -> None:
     listener = Listener()
     trainer = tiny.MirrorDescentTrainer(
         tiny.model(),
-        [tiny.odd_start],
+        [tiny.odd_start, steps],
         tiny.MirrorDescentConfig(
             **tiny.arguments(
                 folder,
@@ -51,6 +55,7 @@ def main(folder: str, processes: int, checkpoint: str | None = None) -> None:
                 per_device_train_batch_size=12 // processes,
                 num_iterations=2,
                 max_steps=8,
+                process_reward="steps",
                 length_penalty_weight=1.0,
                 length_penalty_warmup_iterations=1,
             )
