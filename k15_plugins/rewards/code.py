@@ -10,7 +10,7 @@ from k15_plugins.rewards.code_block import code_block
 from k15_plugins.rewards.final_answer import Completion, LogMetric
 from k15_plugins.rewards.judge_program import judge
 from k15_plugins.sandbox import Sandbox, pool
-from k15_plugins.tasks.code_problems import Place
+from k15_plugins.tasks.code_places import Place
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class CodeReward:
             prompts: Not used.
             completions: Responses, plain or as messages.
             completion_ids: Not used.
-            problem: The data set's column of places, see `tasks.code_problems`.
+            problem: The data set's column of places, see `tasks.code_places`.
             log_metric: TRL's; gets `k15/verifier_failures`, the number of programs that could not be judged, and
                 `k15/no_program`, the share of responses without one.
             _: TRL's other arguments, not used.

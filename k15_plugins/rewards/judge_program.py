@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from k15_plugins.rewards.call_function import BEFORE, CALL
 from k15_plugins.rewards.judge_asserts import VerifierFailed, passes_asserts
 from k15_plugins.sandbox import Limits, Program, Sandbox, Status
-from k15_plugins.tasks.code_problems import Place, read_problem
+from k15_plugins.tasks.code_places import Place, read_problem
 from k15_plugins.tasks.code_schemas import Case, CodeProblem
 from k15_plugins.tasks.compare_output import COMPARISONS
 

@@ -4,92 +4,20 @@ TRL repeats the columns of a data set for each rollout and prints rows in warnin
 row of the data set has the place of its problem there, and the reward reads it when it needs it.
 """
 
-import functools
-import json
 from collections.abc import Callable
-from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, Features, Value
 
 from k15_plugins.files.jsonl import read_rows
-from k15_plugins.tasks import assert_schemas, code_schemas
-from k15_plugins.tasks.code_schemas import CodeProblem
+from k15_plugins.tasks.code_places import READERS, Place
 from k15_plugins.tasks.problems import Problems, check_prompt_options, is_held_out, make_prompt
-
-READERS: dict[str, Callable[[dict[str, Any]], CodeProblem]] = {
-    "own": code_schemas.own,
-    "apps": code_schemas.apps,
-    "code_contests": code_schemas.code_contests,
-    "codeforces": code_schemas.codeforces,
-    "livecodebench": code_schemas.livecodebench,
-    "humaneval": assert_schemas.humaneval,
-    "mbpp": assert_schemas.mbpp,
-}
-"""How the rows of each schema are read."""
 
 TEMPLATE = (
     "{prompt}\n\nThink it through, then write the whole program in one block of code, as in\n"
     "```python\n# your program\n```"
 )
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a problem stands.
-
-    Attributes:
-        file: The JSONL file.
-        offset: Of the first byte of its line.
-        schema: Of the file, a name in `READERS`.
-        id: Of the problem.
-        language: In which it is to be solved.
-    """
-
-    file: str
-    offset: int
-    schema: str
-    id: str
-    language: str
-
-    def dump(self) -> str:
-        """Return the text that a data set holds."""
-        return json.dumps(list(astuple(self)))
-
-    @staticmethod
-    def load(text: str) -> "Place":
-        """Return the place that `dump` wrote.
-
-        Args:
-            text: What it returned.
-        """
-        return Place(*json.loads(text))
-
-
-@functools.lru_cache(maxsize=64)
-def read_problem(place: Place) -> CodeProblem:
-    """Read a problem with its tests from its file.
-
-    Args:
-        place: Where it stands.
-
-    Raises:
-        ValueError: If there is another problem now.
-    """
-    with open(place.file, "rb") as file:
-        file.seek(place.offset)
-        line = file.readline()
-    try:
-        problem = READERS[place.schema](json.loads(line))
-        if problem.id == place.id:
-            return problem
-    except ValueError:
-        pass
-    raise ValueError(
-        f"{place.file} must not change while a run reads it, and at byte {place.offset} the problem {place.id!r} is "
-        "gone; start the run again."
-    )
 
 
 def load_code_problems(

@@ -7,7 +7,8 @@ import zlib
 
 import pytest
 
-from k15_plugins.tasks.code_problems import READERS, Place, load_code_problems, read_problem
+from k15_plugins.tasks.code_places import READERS, Place, read_problem
+from k15_plugins.tasks.code_problems import load_code_problems
 from k15_plugins.tasks.code_schemas import Case
 
 OWN = {"id": "sum", "prompt": "Add two numbers.", "tests": [{"input": "1 2\n", "output": "3\n"}]}
