@@ -8,11 +8,9 @@ from k15_plugins.code_tests.reasons import Reason
 PAPER = {"no special judge": 614 / 1000, "enough valid cases": 463 / 1000, "enough submissions pass": 323 / 1000}
 """Shares of the problems that are left in the paper (2.3.5)."""
 
-_BOX = "no failure of the sandbox"
 _STEPS = {
     "enough submissions": (Reason.TOO_FEW_SUBMISSIONS,),
     "no special judge": (Reason.SPECIAL_JUDGE_IN_STATEMENT, Reason.SPECIAL_JUDGE_IN_OUTPUTS),
-    _BOX: (Reason.BOX_FAILED,),
     "a generator that works": (
         Reason.NO_GENERATOR,
         Reason.GENERATOR_FAILED,
@@ -42,8 +40,7 @@ class Funnel:
         counts = {"problems": left}
         for name, reasons in _STEPS.items():
             left -= sum(self.dropped[reason] for reason in reasons)
-            if name != _BOX or self.dropped[Reason.BOX_FAILED]:
-                counts[name] = left
+            counts[name] = left
         return counts
 
     def table(self) -> str:

@@ -15,17 +15,20 @@ from k15_plugins.sandbox import Limits, Outcome, Program, Sandbox, Status
 # Graph(100000, 200000) takes CYaRon 6 seconds.
 LIMITS = Limits(cpu_seconds=30.0, memory_bytes=2**30, output_bytes=16 * 2**20)
 ROUND = 10
-"""Seeds that are run before the same ones are run again; so many failures in a row are the end."""
+"""Seeds that are run before the same ones are run again."""
+MAX_USELESS = 10
+"""Seeds in a row without a case, after which a generator is given up."""
 MAX_TIMEOUTS = 3
+"""Runs over the limit, after which it is given up."""
 
 _MARK = b"\0"
 # Runs inside. After what the generator prints come the files that it wrote, as CYaRon's users often let it.
 _INSIDE = """
 import gc, json, os, pathlib, random, runpy, sys
 _out = os.dup(1)
-import cyaron, xeger.xeger
+import cyaron
 # It draws from a generator of its own, which no seed reaches.
-xeger.xeger.Random = lambda: random
+sys.modules["xeger.xeger"].Random = lambda: random
 # Outputs come from the submissions; a program to be run is not here.
 cyaron.IO.output_gen = lambda *_, **__: None
 random.seed(int(sys.argv[1]))
@@ -95,6 +98,7 @@ def generate_cases(generator: str, sandbox: Sandbox, rules: Rules) -> Generated:
     made = Generated()
     seen: set[str] = set()
     seeds = iter(range(rules.tries))
+    useless = 0
     while len(made.cases) < rules.cases and (some := list(islice(seeds, min(ROUND, rules.cases - len(made.cases))))):
         before = len(made.cases)
         once = _run(program, sandbox, some, made)
@@ -111,7 +115,8 @@ def generate_cases(generator: str, sandbox: Sandbox, rules: Rules) -> Generated:
                 elif len(made.cases) < rules.cases:
                     seen.add(text)
                     made.cases.append(text)
-        if made.troubles[Trouble.TIMEOUT] >= MAX_TIMEOUTS or (len(made.cases) == before and len(some) == ROUND):
+        useless = 0 if len(made.cases) > before else useless + len(some)
+        if made.troubles[Trouble.TIMEOUT] >= MAX_TIMEOUTS or useless >= MAX_USELESS:
             break
     return made
 

@@ -16,7 +16,6 @@ class Reason(StrEnum):
     SPECIAL_JUDGE_IN_OUTPUTS = "special judge, by its outputs"
     TOO_FEW_VALID = "too few valid cases"
     TOO_FEW_PASS = "too few submissions pass"
-    BOX_FAILED = "the sandbox failed"
 
 
 class Dropped(Exception):

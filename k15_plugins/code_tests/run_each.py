@@ -1,17 +1,15 @@
-"""A program run on several inputs, in one box as long as it holds."""
+"""A program run on several inputs, in one box."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from typing import Any
 
-from k15_plugins.code_tests.reasons import Dropped, Reason
-from k15_plugins.sandbox import Limits, Outcome, Program, Sandbox, Status
+from k15_plugins.sandbox import Limits, Outcome, Program, Sandbox, SandboxUnavailable, Status
 
 
 def run_each(
     sandbox: Sandbox, program: Program, limits: Limits, calls: Iterable[dict[str, Any]]
 ) -> Iterator[Outcome]:
-    """Run a program once for each call; a box that fails is replaced, once a call.
+    """Run a program once for each call.
 
     Args:
         sandbox: Runs it.
@@ -23,17 +21,13 @@ def run_each(
         The outcome of each call.
 
     Raises:
-        Dropped: If a box fails, and the next one too: nothing is known about the program then.
+        SandboxUnavailable: If a box fails, which says nothing about the program.
     """
-    with ExitStack() as boxes:
-        box = boxes.enter_context(sandbox.open(program, limits))
+    with sandbox.open(program, limits) as box:
         for call in calls:
             outcome = box.run(**call)
             if outcome.status is Status.BOX_FAILED:
-                box = boxes.enter_context(sandbox.open(program, limits))
-                outcome = box.run(**call)
-            if outcome.status is Status.BOX_FAILED:
-                raise Dropped(Reason.BOX_FAILED, last_line(outcome.stderr) or "it gives no reason")
+                raise SandboxUnavailable(outcome.stderr)
             yield outcome
 
 

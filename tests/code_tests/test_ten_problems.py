@@ -38,7 +38,8 @@ def test_each_meets_its_fate(name, sandbox, tmp_path):
     if name == "digit_sum":
         assert found.detail == "8 of 10 pass all 4 valid cases, 9 needed; 2 flaky submissions"
     if name == "fibonacci":
-        assert found.detail.startswith("7 of 10 pass all 4 valid cases, 9 needed; 12 runs timeout")
+        assert found.detail.startswith("7 of 10 pass all 4 valid cases, 9 needed;")
+        assert "runs timeout" in found.detail
 
 
 @pytest.mark.slow

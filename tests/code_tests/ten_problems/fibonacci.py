@@ -1,4 +1,4 @@
-"""Seven quick submissions agree, and three that never end on larger inputs keep the problem out."""
+"""Seven quick submissions agree, and three that do not end on larger inputs keep the problem out."""
 
 from k15_plugins.code_tests.reasons import Reason
 
@@ -9,7 +9,7 @@ PROMPT = "You are given n (1 <= n <= 90). Print the n-th number of the sequence 
 
 GENERATOR = """
 from cyaron import *
-print(randint(60, 90))
+print(choice([randint(1, 20), randint(60, 90)]))
 """
 
 SLOW = """
@@ -29,5 +29,5 @@ SUBMISSIONS = [
     "    return (d, c + d) if n % 2 else (c, d)\nprint(pair(int(input()))[0])",
     "f = {1: 1, 2: 1}\nfor i in range(3, 91):\n    f[i] = f[i - 1] + f[i - 2]\nprint(f[int(input())])",
     "n = int(input())\nwhile n > 2:\n    pass\nprint(1)",
-    "n = int(input()) - 1\nprint(pow(2 << n, n + 1, (4 << 2 * n) - (2 << n) - 1) % (2 << n))",
+    "n = int(input())\nprint(pow(2 << n, n + 1, (4 << 2 * n) - (2 << n) - 1) % (2 << n))",
 ]

@@ -1,4 +1,4 @@
-"""Nine right submissions, and one whose answer hangs on the hashes of a process: it loses its vote, and the rest is kept."""
+"""Nine right submissions, and one whose answer hangs on hashes: it loses its vote, and the problem is kept."""
 
 FATE = None
 
@@ -40,11 +40,10 @@ for word in input().split():
 most = max(table.values())
 print(sorted(word for word, number in table.items() if number == most)[0])
 """
-# The set is walked through in the order of its hashes: one of the most frequent, whichever comes first.
+# An object's hash is its address, which is another one in each process.
 BY_HASH = """
-words = input().split()
-order = list({word: None for word in {(word, "x") for word in words}})
-print(order[0][0], order[-1][0])
+words = sorted(input().split())
+print(words[hash(object()) // 4096 % len(words)])
 """
 
 SUBMISSIONS = [
