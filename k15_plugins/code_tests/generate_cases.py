@@ -74,7 +74,7 @@ class Generated:
 
     def in_words(self) -> str:
         """Say how the runs went."""
-        counts = ", ".join(f"{number} {trouble}" for trouble, number in self.troubles.most_common())
+        counts = ", ".join(f"{number} {trouble}" for trouble, number in self.troubles.most_common() if number)
         told = f"{len(self.cases)} cases of {self.runs} runs" + (f" ({counts})" if counts else "")
         return told + (f": {self.words}" if self.words else "")
 
@@ -103,18 +103,17 @@ def generate_cases(generator: str, sandbox: Sandbox, rules: Rules) -> Generated:
         before = len(made.cases)
         once = _run(program, sandbox, some, made)
         again = _run(program, sandbox, list(once), Generated())
-        for seed, inputs in once.items():
-            if again.get(seed) != inputs:
-                made.troubles[Trouble.DIFFERENT] += 1
-                continue
-            for text in inputs:
-                if not text.strip():
-                    made.troubles[Trouble.EMPTY] += 1
-                elif text in seen:
-                    made.troubles[Trouble.REPEATED] += 1
-                elif len(made.cases) < rules.cases:
-                    seen.add(text)
-                    made.cases.append(text)
+        made.troubles[Trouble.DIFFERENT] += sum(again.get(seed) != inputs for seed, inputs in once.items())
+        for text in (text for seed, inputs in once.items() if again.get(seed) == inputs for text in inputs):
+            if len(made.cases) == rules.cases:
+                return made
+            if not text.strip():
+                made.troubles[Trouble.EMPTY] += 1
+            elif text in seen:
+                made.troubles[Trouble.REPEATED] += 1
+            else:
+                seen.add(text)
+                made.cases.append(text)
         useless = 0 if len(made.cases) > before else useless + len(some)
         if made.troubles[Trouble.TIMEOUT] >= MAX_TIMEOUTS or useless >= MAX_USELESS:
             break
@@ -125,7 +124,7 @@ def _run(program: Program, sandbox: Sandbox, seeds: list[int], made: Generated) 
     """Run it for some seeds: seed -> inputs."""
     inputs: dict[int, list[str]] = {}
     outcomes = run_each(sandbox, program, LIMITS, ({"arguments": [str(seed)]} for seed in seeds))
-    for seed, outcome in zip(seeds, outcomes, strict=False):
+    for seed, outcome in zip(seeds, outcomes, strict=True):
         made.runs += 1
         if outcome.status is Status.OK and (read := _inputs(outcome)) is not None:
             inputs[seed] = read

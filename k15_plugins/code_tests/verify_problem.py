@@ -70,7 +70,7 @@ def verify_problem(
     made = generate_cases(generator, sandbox, rules)
     if len(made.cases) < rules.min_valid:
         # Of some troubles the one that cost most cases names the reason.
-        trouble = made.troubles.most_common(1)[0][0] if made.troubles else Trouble.REPEATED
+        trouble = made.troubles.most_common(1)[0][0] if made.troubles.total() else Trouble.REPEATED
         raise Dropped(_REASON_OF[trouble], made.in_words())
     submissions = problem.chosen_submissions(rules.submissions, seed)
     limits = Limits(cpu_seconds=problem.cpu_seconds, memory_bytes=problem.memory_mb << 20)
