@@ -14,6 +14,7 @@ EXTRA_OF = {
     "mergekit": "mergekit",
     "omegaconf": "recipes",
     "peft": "peft",
+    "ray": "ray",
     "reasoning_gym": "verifiers",
     "rich": "report",
     "sympy": "verifiers",

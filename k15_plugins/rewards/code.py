@@ -1,5 +1,6 @@
 """The reward of programs: 1.0 for one that passes all tests (paper 2.3.1, 2.3.5)."""
 
+import functools
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 from k15_plugins.rewards.answers import response_text
 from k15_plugins.rewards.code_block import code_block
 from k15_plugins.rewards.final_answer import Completion, LogMetric
-from k15_plugins.sandbox import Sandbox
-from k15_plugins.sandbox.pool import map_in_pool
+from k15_plugins.rewards.judge_program import judge
+from k15_plugins.sandbox import Sandbox, pool
 from k15_plugins.tasks.code_problems import Place
 
 logger = logging.getLogger(__name__)
@@ -81,19 +82,19 @@ class CodeReward:
         ]
         samples = [(p, place) for p, place in zip(programs, problem, strict=True) if p is not None]
         distinct = list(dict.fromkeys(samples))
-        verdicts = map_in_pool(
-            "k15_plugins.rewards.judge_program:judge",
-            [(program, place, self.sandbox, self._max_tests, not self._share) for program, place in distinct],
-        )
+        one = functools.partial(judge, sandbox=self.sandbox, max_tests=self._max_tests, all_or_nothing=not self._share)
+        verdicts = pool.map(one, distinct)
         found = dict(zip(distinct, verdicts, strict=True))
-        failures = [verdict for verdict in found.values() if isinstance(verdict, str)]
+        failures = [verdict for verdict in found.values() if isinstance(verdict, pool.Failed)]
         if failures:
             logger.warning("code: %d programs could not be judged; the first: %s", len(failures), failures[0])
         if log_metric is not None:
-            log_metric("k15/verifier_failures", float(sum(isinstance(found[sample], str) for sample in samples)))
+            log_metric(
+                "k15/verifier_failures", float(sum(isinstance(found[sample], pool.Failed) for sample in samples))
+            )
             log_metric("k15/no_program", 1 - len(samples) / len(programs))
         rewards: list[float | None] = []
         for program, place in zip(programs, problem, strict=True):
             verdict = 0.0 if program is None else found[program, place]
-            rewards.append(None if isinstance(verdict, str) else verdict)
+            rewards.append(None if isinstance(verdict, pool.Failed) else verdict)
         return rewards

@@ -2,34 +2,21 @@
 
 from contextlib import ExitStack
 
+from k15_plugins.rewards.call_function import BEFORE, CALL
+from k15_plugins.rewards.judge_asserts import VerifierFailed, passes_asserts
 from k15_plugins.sandbox import Limits, Program, Sandbox, Status
 from k15_plugins.tasks.code_problems import Place, read_problem
 from k15_plugins.tasks.code_schemas import Case, CodeProblem
 from k15_plugins.tasks.compare_output import COMPARISONS
 
-# Calls the function with the arguments on standard input. What the program itself prints does not count.
-_CALL = """
-import json as _json, sys as _sys
-_arguments = [_json.loads(_line) for _line in _sys.stdin.read().split("\\n") if _line]
-_stdout, _sys.stdout = _sys.stdout, _sys.stderr
-_function = getattr(Solution(), {name!r}) if "Solution" in globals() else globals()[{name!r}]
-_value = _function(*_arguments)
-_stdout.write(_json.dumps(list(_value) if isinstance(_value, tuple) else _value))
-_stdout.flush()
-"""
 _CHECKER_LIMITS = Limits(cpu_seconds=20.0, memory_bytes=2**30)
 
 
-class VerifierFailed(RuntimeError):
-    """Nothing is known about the program: its box or the problem's checker failed."""
-
-
-def judge(program: str, place: str, sandbox: Sandbox, max_tests: int | None, all_or_nothing: bool) -> float:
+def judge(sample: tuple[str, str], *, sandbox: Sandbox, max_tests: int | None, all_or_nothing: bool) -> float:
     """Run a program on the tests of a problem.
 
     Args:
-        program: Its source.
-        place: Of the problem, as `Place.dump` wrote it.
+        sample: Source of the program, and place of the problem as `Place.dump` wrote it.
         sandbox: Runs it.
         max_tests: Take only so many tests, those with the largest inputs; None for all.
         all_or_nothing: Stop at the first failed test.
@@ -40,12 +27,16 @@ def judge(program: str, place: str, sandbox: Sandbox, max_tests: int | None, all
     Raises:
         VerifierFailed: If a box or the problem's checker failed; never for what the program does.
     """
+    program, place = sample
     problem = read_problem(Place.load(place))
+    if problem.asserts is not None:
+        return float(passes_asserts(program, problem, sandbox))
     cases = problem.tests
     if max_tests is not None:
         cases = tuple(sorted(cases, key=lambda case: -len(case.input))[:max_tests])
-    call = _CALL.format(name=problem.function) if problem.function else ""
-    source = "\n".join(filter(None, (problem.prelude, program, call)))
+    source = problem.prelude + program
+    if problem.function:
+        source = BEFORE + source + CALL.format(name=problem.function)
     limits = Limits(cpu_seconds=problem.cpu_seconds, memory_bytes=problem.memory_mb << 20)
     passed = 0
     with ExitStack() as boxes:

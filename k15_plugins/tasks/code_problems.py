@@ -14,7 +14,7 @@ from typing import Any
 from datasets import Dataset, Features, Value
 
 from k15_plugins.files.jsonl import read_rows
-from k15_plugins.tasks import code_schemas
+from k15_plugins.tasks import assert_schemas, code_schemas
 from k15_plugins.tasks.code_schemas import CodeProblem
 from k15_plugins.tasks.problems import Problems, check_prompt_options, is_held_out, make_prompt
 
@@ -24,6 +24,8 @@ READERS: dict[str, Callable[[dict[str, Any]], CodeProblem]] = {
     "code_contests": code_schemas.code_contests,
     "codeforces": code_schemas.codeforces,
     "livecodebench": code_schemas.livecodebench,
+    "humaneval": assert_schemas.humaneval,
+    "mbpp": assert_schemas.mbpp,
 }
 """How the rows of each schema are read."""
 
@@ -104,7 +106,7 @@ def load_code_problems(
     Args:
         path: A JSONL file.
         schema: "own" (see `code_schemas.own`), or whose rows they are: "apps", "code_contests",
-            "codeforces" (open-r1), "livecodebench".
+            "codeforces" (open-r1), "livecodebench", "humaneval", "mbpp".
         held_out: A share in (0, 1) of the problems, chosen by a hash of the prompt; or another file of the same
             schema; or no held-out problems.
         template: Text of the prompt, from `{prompt}`.

@@ -50,13 +50,30 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Asserts:
+    """Tests as Python statements, which call functions of the program and raise where it is wrong.
+
+    Attributes:
+        source: The statements. What they call is in another box: the program sees the arguments of each call, one by
+            one, and never what is expected.
+        functions: Names of what they call.
+        stem: Source that the program goes on with, if it does not define the first function itself; what stands before
+            that function there, imports and helpers, is put before the program in any case.
+    """
+
+    source: str
+    functions: tuple[str, ...]
+    stem: str = ""
+
+
+@dataclass(frozen=True)
 class CodeProblem:
     """A programming problem.
 
     Attributes:
         id: Its name, unique in its file.
         prompt: What is to be written.
-        tests: At least one.
+        tests: At least one, but with `asserts`.
         language: "python" or "cpp".
         function: Name of the function that is called, also a method of a class `Solution`; None for a program that
             reads standard input.
@@ -67,6 +84,7 @@ class CodeProblem:
         memory_mb: Limit of a test, in MiB.
         level: Difficulty, from 0 (easiest).
         prelude: What is put before each program, in its language.
+        asserts: The tests of problems that have them as statements.
     """
 
     id: str
@@ -80,6 +98,7 @@ class CodeProblem:
     memory_mb: int = _MEMORY_MB
     level: int = 0
     prelude: str = ""
+    asserts: Asserts | None = None
 
 
 def own(row: dict[str, Any]) -> CodeProblem:
@@ -267,7 +286,7 @@ def _checked(problem: CodeProblem) -> CodeProblem:
         raise ValueError("id must be text, and not empty; give each problem one.")
     if not problem.prompt.strip():
         raise ValueError("prompt must be text, and not empty.")
-    if not problem.tests:
+    if not problem.tests and problem.asserts is None:
         raise ValueError("tests must hold at least one test, got none; without tests nothing is right or wrong.")
     if problem.language not in ("python", "cpp"):
         raise ValueError(f"language must be python or cpp, got {problem.language!r}.")
