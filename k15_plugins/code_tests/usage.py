@@ -23,7 +23,7 @@ Vector.random_float_vector(5, [(0.0, 1.0)])
 String.random(8)  # 8 small letters
 String.random((5, 10), charset="ab01")  # from 5 to 10 characters, of these
 String.random_sentence(5, word_length_range=(1, 6))
-String.random_paragraph((2, 4), word_count_range=(3, 6))
+String.random_paragraph((2, 4))  # from 2 to 4 sentences
 String.random_regular("[a-c]{3}[0-9]{2}")  # one that the regular expression matches
 ALPHABET_SMALL, ALPHABET_CAPITAL, ALPHABET, NUMBERS  # "abc...", "ABC...", both, "0123456789"
 

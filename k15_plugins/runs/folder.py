@@ -38,6 +38,7 @@ _MAY_DIFFER = (
     "trainer.args.vllm_server_host",
     "trainer.args.vllm_server_port",
     "backend.address",
+    "stage.workers",
 )
 # Any layout can load a checkpoint of Megatron.
 _MEGATRON = "k15_plugins.runs.megatron.MegatronBackend"
