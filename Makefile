@@ -69,7 +69,7 @@ quick: setup  ## the tests of the formulas, samplers and rewards
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/objective tests/shaping tests/sampling tests/rollouts tests/rewards
 
 docs: setup  ## build the documentation into site/; a broken link is an error
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 serve: setup  ## show the documentation at http://127.0.0.1:8000 while you write
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve

@@ -143,8 +143,9 @@ def write_figure(figure: str, seeds: list[int]) -> None:
     rows = [
         f"# {title}",
         "",
-        f"Held-out accuracy at temperature 1 (512 problems), mean ± standard deviation over seeds "
-        f"{', '.join(map(str, seeds))}; iterations across. Made by `python benchmarks/learning.py {figure}`. "
+        f"Held-out accuracy at temperature 1 on 512 problems: mean ± standard deviation over seeds "
+        f"{', '.join(map(str, seeds))}. Numbered columns are iterations; brackets are 95 % intervals of the "
+        f"difference over the same seeds. Made by `python benchmarks/learning.py {figure}`. "
         "Seconds depend on what else ran on the machine.",
         "",
         f"| arm | start | {' | '.join(f'{place:g}' for place in shown)} | tokens at the end | seconds | difference to "
@@ -189,8 +190,8 @@ def fill_table(runs: list[list[Line]]) -> list[str]:
     parts = np.array_split(np.arange(fills.shape[1]), 4)
     names = [f"{part[0] + 1}-{part[-1] + 1}" for part in parts]
     return [
-        "Share of its batch that `partial` trains on, mean over the seeds; the other arm always has all of it, so at "
-        "the same iteration it has been trained on more rollouts:",
+        "How full the batches of `partial` are (mean over the seeds). The batches of the other arm are always full, "
+        "so at the same iteration it has trained on more rollouts:",
         "",
         f"| iterations | {' | '.join(names)} | all |",
         f"|---|{'---|' * (len(parts) + 1)}",

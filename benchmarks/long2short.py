@@ -167,9 +167,9 @@ def write(page: Page, recipe: str, seeds: list[int]) -> str:
         f"# {page.title}",
         "",
         f"{page.about} {long['problems']} held-out problems, {long['samples']} responses each at temperature 1; "
-        f"{which}, differences to the long model {kind}. Places are by accuracy; in the last columns, the paper's "
-        f"differences on MATH500 and its places. Made by `python benchmarks/long2short.py {recipe}`; a seed took "
-        f"{took:.0f} minutes on one core, beside other work.",
+        f"{which}, differences to the long model {kind}. Places order the methods by accuracy. The last columns are "
+        f"the paper's differences on MATH500 and its places. Made by `python benchmarks/long2short.py {recipe}`; a "
+        f"seed took {took:.0f} minutes on one core of a busy machine.",
         "",
         f"| {' | '.join(HEAD)} |",
         f"|{'---|' * len(HEAD)}",

@@ -220,11 +220,11 @@ def write_page(found: dict[str, Any], tokens: int, budget: int) -> None:
     lines = [
         f"# A rollout of {tokens:,} tokens over many iterations",
         "",
-        f"One trajectory with a budget of {budget:,} tokens an iteration, beside short ones that end after some 60 "
-        "tokens, so that every iteration trains. A Llama of one layer with hidden size 8 and 128 entries, whose "
-        "weights are set such that this trajectory never ends by itself; transformers generation, float32, one "
-        "thread of a CPU. It shows the machinery at this length, not that a model learns from it. Made by `python "
-        "benchmarks/long_rollout.py`, run once.",
+        f"One trajectory gets {budget:,} tokens in each iteration. Beside it, short ones end after about 60 tokens, "
+        "so that every iteration trains. The model is a Llama with one layer, hidden size 8 and a vocabulary of 128; "
+        "its weights make sure that the long trajectory never ends by itself. transformers generates, in float32, on "
+        "one thread of a CPU. This shows that the code works at this length, not that a model learns from it. Made by "
+        "`python benchmarks/long_rollout.py`, run once.",
         "",
         f"- The process was killed (exit status {found['killed']}, SIGKILL) while it generated the segment of "
         f"iteration {found['iterations_before']}. Another one went on from its {found['checkpoint']}.",
@@ -250,9 +250,9 @@ def write_page(found: dict[str, Any], tokens: int, budget: int) -> None:
         lines.append(f"| {line['iteration']} | {done:,} | {seconds} | {rows} |")
     lines += [
         "",
-        "Seconds are of wall time. Other work shared the machine's two cores at times and took most of them, so "
-        "that iterations cannot be compared with each other. What the trajectory has already is read again "
-        "(prefill) at the start of each segment, because the weights have changed.",
+        "Seconds are wall time. At times other work took most of the machine's two cores, so do not compare "
+        "iterations with each other. At the start of each segment the engine reads the tokens so far again (prefill), "
+        "because the weights have changed.",
         "",
         "![tokens and seconds by iteration](long_rollout.png)",
     ]

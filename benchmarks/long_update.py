@@ -168,16 +168,18 @@ def write_page(found: dict[str, list[dict[str, float]]]) -> None:
     lines = [
         "# An RL update on one trajectory of up to 131,072 tokens",
         "",
-        "A group of one long response and one of 16 tokens, log pi_ref and one update on each, by "
-        "`MirrorDescentTrainer` with `per_device_train_batch_size=1`, gradient checkpointing and TRL's fused head "
-        f"(both are TRL's defaults); a Llama of {MODEL['num_hidden_layers']} layers, hidden size "
-        f"{MODEL['hidden_size']}, one head of {MODEL['head_dim']}, float32, PyTorch's own attention. On the CPU, one "
-        "thread; seconds are of CPU time, since the machine was shared. Each row is a process of its own, run once. "
+        "`MirrorDescentTrainer` gets a group of one long response and one of 16 tokens. It computes log pi_ref and "
+        "makes one update on each, with `per_device_train_batch_size=1`, gradient checkpointing and TRL's fused head "
+        f"(both are TRL's defaults). The model is a Llama of {MODEL['num_hidden_layers']} layers, hidden size "
+        f"{MODEL['hidden_size']} and one head of {MODEL['head_dim']}, in float32, with PyTorch's own attention. It "
+        "runs on one thread of a CPU; seconds are CPU time, because the machine was shared. Each row of the table was "
+        "run once, in its own process. "
         "Made by `python benchmarks/long_update.py`.",
         "",
-        "*Peak* is that of resident memory, from before the model was made; libraries that load on the way are in "
-        "it. *Without state* leaves out weights, gradients and Adam's two moments, 16 bytes a weight. The head was "
-        f"computed in tiles of {TILE_TOKENS} tokens; see below for TRL's own.",
+        "*Peak* is how far resident memory grows from the moment before the model is built; it includes libraries "
+        "that are loaded later. *Without state* is the peak without weights, gradients and Adam's two moments (16 "
+        f"bytes a weight). The head was computed in tiles of {TILE_TOKENS} tokens; [below](#the-heads-tile) "
+        "is TRL's own tile.",
         "",
         "| vocabulary | tokens | peak (MB) | weights, gradients, Adam (MB) | without state (MB) | CPU seconds | of "
         "these quadratic |",

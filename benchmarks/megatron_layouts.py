@@ -151,31 +151,31 @@ def main() -> None:
     lines = [
         "# Megatron layouts against transformers",
         "",
-        "The engine beside transformers and PyTorch's AdamW (weight decay 0.01, clipping at 0.5, learning rate 1e-3) "
-        "on the same ten rows of 2 to 60 tokens, in micro-batches of at most 50 tokens, float32: the largest absolute "
-        "difference of log-probabilities and entropies before training, and of the loss, the norm of the gradients "
-        "(relative) and every weight over three updates, the weights exported right after each; then of the weights "
-        f"after one more update with a reset optimizer. The three updates move weights by up to {min(moved):.0e}. "
-        "Models have 4 layers, hidden 64, 4 heads (2 key-value), 4 experts where they have any, and an odd vocabulary "
-        "of 135.",
+        "This compares the engine with transformers and PyTorch's AdamW (weight decay 0.01, clipping at 0.5, learning "
+        "rate 1e-3) in float32. Both get the same ten rows of 2 to 60 tokens, in micro-batches of at most 50 tokens. "
+        "A cell is the largest absolute difference (relative for the gradient norm): log-probabilities and entropies "
+        "are compared before training; loss, gradient norm and every weight in three updates; the last column is one "
+        "more update with a reset optimizer. Weights are exported after each update; three updates move them by up to "
+        f"{min(moved):.0e}. Models have 4 layers, hidden size 64, 4 heads (2 key-value heads), 4 experts if any, and "
+        "an odd vocabulary of 135.",
         "",
         "| layout | ranks | model | log-probs | entropies | loss | gradient norm | weights | weights, reset |",
         "|---|---|---|---|---|---|---|---|---|",
         *rows,
         "",
-        "TP tensor, PP pipeline, EP expert, DP data parallel, the optimizer's state split over the replicas; SP "
-        "sequence parallel.",
+        "TP: tensor parallel; PP: pipeline parallel; EP: expert parallel; SP: sequence parallel; DP: data parallel, "
+        "with the optimizer's state split among the replicas.",
         "",
         "In bfloat16 (TP2, llama) log-probabilities of the engine differ from those of transformers in float32 by "
-        f"{half['mean_logps']:.1e} nats in the mean and {half['logps']:.1e} at most, the norm of the gradients by up "
+        f"{half['mean_logps']:.1e} nats on average and {half['logps']:.1e} at most; the gradient norm differs by up "
         f"to {max(update['grad_norm'] for update in half['updates']):.1%}.",
         "",
         "## Memory",
         "",
-        f"A Llama of 8 layers, hidden 512 and vocabulary 8,192 ({weights_mb:.0f} MB of float32 weights), two updates "
-        f"on {LARGE_ROWS} rows of {LARGE_ROW_TOKENS} tokens, a row a micro-batch. Weights and peak of each rank, from "
-        "the smallest to the largest. The peak is that of the whole process (resident, with Python, PyTorch and "
-        "Megatron); gradients and Adam's moments take three times the weights.",
+        f"A Llama of 8 layers, hidden 512 and vocabulary 8,192 ({weights_mb:.0f} MB of float32 weights), trained for "
+        f"two updates on {LARGE_ROWS} rows of {LARGE_ROW_TOKENS} tokens, with one row in a micro-batch. Where ranks "
+        "differ, cells show the smallest and the largest. The peak is the resident memory of the whole process, with "
+        "Python, PyTorch and Megatron. Gradients and Adam's moments need three times the memory of the weights.",
         "",
         "| layout | ranks | weights of a rank (MB) | peak of a rank (MB) | mean peak (MB) |",
         "|---|---|---|---|---|",

@@ -98,10 +98,11 @@ def main() -> None:
     lines = [
         "# Merging two checkpoints",
         "",
-        f"The plain average of two random Llamas of {sizes[0]:.2f} GB in bfloat16 (shards of 500 MB), on the CPU; "
-        f"median of {ROUNDS} rounds in turns, imports included. Ratios are taken within a round, with their range. "
-        f"Ours ran under a hard limit of {LIMIT_MB} MB (RLIMIT_DATA). Resident memory counts mapped files, such as "
-        "mergekit's inputs, which the system can take back; own memory (RssAnon, looked at every 20 ms) does not. "
+        f"Both merge two random Llamas of {sizes[0]:.2f} GB in bfloat16 (shards of 500 MB) into their plain average, "
+        f"on the CPU. They take turns; a cell is the median of {ROUNDS} rounds, imports included. Ratios are computed "
+        f"within a round; brackets are their range. Ours ran under a hard limit of {LIMIT_MB} MB (RLIMIT_DATA). "
+        "Resident memory includes mapped files, such as mergekit's inputs, which the system can free; own memory "
+        "(RssAnon, sampled every 20 ms) does not. "
         "Made by `python benchmarks/merging.py`.",
         "",
         "| merge | seconds | ratio | peak resident memory (MB) | ratio | peak own memory (MB) | ratio |",

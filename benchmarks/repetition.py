@@ -89,8 +89,8 @@ def main() -> None:
     lines = [
         "# False positives of the rule for repetitions",
         "",
-        f"Texts in SmolLM2's tokens, answers of up to {TOKENS} tokens to {len(QUESTIONS)} questions. A cell: texts "
-        "that the rule stops, of how many, and after how many tokens (median). "
+        f"All texts are in SmolLM2's tokens; its own answers have up to {TOKENS} tokens, to {len(QUESTIONS)} "
+        "questions. A cell says how many of the texts the rule stops, and after how many tokens (median). "
         "Made by `python benchmarks/repetition.py`.",
         "",
         "| text | tokens | " + " | ".join(_name(rule) for rule in RULES) + " |",

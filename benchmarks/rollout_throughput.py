@@ -277,21 +277,20 @@ def write_table(results: Results, rounds: int) -> None:
     lines = [
         "# Partial against synchronous rollouts",
         "",
-        f"A tiny Llama (1 layer, width {chain_model.WIDTH}, float32) whose weights fix how long responses are, "
-        f"{LONGEST_TOKENS} tokens at most. `sampled`: geometric lengths with a mean of "
-        f"{', '.join(map(str, MEANS_TOKENS))} that depends on the prompt. `replayed`: {len(recorded)} recorded "
-        f"lengths of SmolLM2-135M-Instruct (median {np.median(recorded):.0f}, mean {np.mean(recorded):.0f}, "
-        f"{np.mean(np.array(recorded) > LONGEST_TOKENS):.0%} cut off), each prompt with the four of its own.",
+        f"The model is a tiny Llama (1 layer, width {chain_model.WIDTH}, float32). Its weights decide how long "
+        f"responses are, {LONGEST_TOKENS} tokens at most. `sampled`: lengths are geometric; the mean depends on the "
+        f"prompt and is one of {', '.join(map(str, MEANS_TOKENS))}. `replayed`: lengths are {len(recorded)} recorded "
+        f"ones of SmolLM2-135M-Instruct (median {np.median(recorded):.0f}, mean {np.mean(recorded):.0f}, "
+        f"{np.mean(np.array(recorded) > LONGEST_TOKENS):.0%} cut off), four for each prompt.",
         "",
         f"An iteration is {GROUPS} problems x {ANSWERS} rollouts and {UPDATES} updates with a learning rate of 0, so "
-        "that lengths and rewards stay the same in all modes. `budget`: for each trajectory and iteration, the "
-        f"longest response divided by {BUDGET}. "
-        f"`pause`: {2 * GROUPS} problems in flight, and the others pause as soon as half of the trajectories have "
-        "ended. Tokens a second are those of the engine alone, weight sync included; a step is one of its forward "
-        "passes: here it costs more with more rows, on a GPU that waits for the weights to be read it hardly does. "
-        "Iterations an hour count the "
-        "updates as well; a batch that is only partly filled counts as that part of an iteration. Processor time of "
-        f"one thread; {rounds} round{'s' if rounds > 1 else ''} in turns; {platform.machine()}, torch "
+        "that lengths and rewards stay the same in all modes. `budget`: a trajectory gets the longest response "
+        f"divided by {BUDGET} in each iteration. `pause`: {2 * GROUPS} problems are in flight, and as soon as half of "
+        "the trajectories have ended, the others pause. Tokens a second count the engine's time only, weight sync "
+        "included. A step is one forward pass of the engine; here it takes longer with more rows, while on a GPU that "
+        "waits for the weights to be read it hardly does. Iterations an hour include the updates; a batch that is "
+        f"partly filled counts as that part of an iteration. Times are processor time of one thread; {rounds} "
+        f"round{'s' if rounds > 1 else ''}, in which the modes take turns; {platform.machine()}, torch "
         f"{torch.__version__}, transformers {transformers.__version__}. Made by `python "
         "benchmarks/rollout_throughput.py`.",
         "",

@@ -101,8 +101,8 @@ def main() -> None:
             "|---|---:|---:|---:|---:|---:|",
             *rows,
             "",
-            "The bytes of numpy's choice are its weights alone. The maximum of a curriculum is a draw at "
-            "which the open levels change and hold less than an eighth of the problems: these are listed then.",
+            "For numpy's choice, the bytes are those of its weights. A curriculum is slowest in a draw at which the "
+            "open levels change and hold less than an eighth of the problems, because it then lists these problems.",
             "",
         ]
     )

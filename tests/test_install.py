@@ -123,12 +123,14 @@ def test_recipes_run_the_command_k15(installed, finished_run, tmp_path):
         assert "Traceback" not in refused.stderr
 
 
+@pytest.mark.slow
 def test_report_draws_a_run_again(installed, finished_run, tmp_path):
     (finished_run / "report.html").unlink()
     installed("report").run("python", "-m", "k15_plugins.report", str(finished_run), cwd=tmp_path)
     assert "data:image/png;base64," in (finished_run / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_peft_adds_adapters(installed, tmp_path):
     script = (
         "from peft import LoraConfig\n"
@@ -140,6 +142,7 @@ def test_peft_adds_adapters(installed, tmp_path):
     assert "PeftModel" in installed("peft").run("python", "-c", script, cwd=tmp_path).stdout
 
 
+@pytest.mark.slow
 def test_mergekit_merges(installed, tmp_path):
     script = (
         "import shutil\n"
@@ -163,6 +166,7 @@ def test_smollm2_reads_the_weights_of_the_wheel(installed, tmp_path):
     assert environment.run("python", "-c", script, cwd=tmp_path).stdout == "134515008\n"
 
 
+@pytest.mark.slow
 def test_megatron_trains_in_tensor_parallelism(installed, tmp_path):
     layout = "backend=megatron backend.processes=2 backend.tensor_parallel=2"
     done = installed("recipes", "megatron").run(

@@ -67,9 +67,9 @@ def evaluate(
         raise ValueError(f"problems must have a column prompt, got {', '.join(problems.column_names)}; rename yours.")
     for name, value in (("max_new_tokens", max_new_tokens), ("num_samples", num_samples), ("batch_size", batch_size)):
         if value < 1:
-            raise ValueError(f"{name} must be 1 or more, got {value}.")
+            raise ValueError(f"{name} must be 1 or more, got {value}; raise it.")
     if not 0 <= temperature < math.inf:
-        raise ValueError(f"temperature must be 0 or more, got {temperature}.")
+        raise ValueError(f"temperature must be 0 or more, got {temperature}; set 0 for the likeliest responses.")
     if inspect.isclass(reward_func) or not callable(reward_func):
         raise ValueError(
             f"reward_func must be a reward function, got {reward_func!r:.100}; give the function or object."

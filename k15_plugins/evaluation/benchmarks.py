@@ -1,20 +1,17 @@
 """The seeds' benchmarks by name (paper 3.1), from the Hub or from a local JSONL file with the same columns.
 
-One scorer for all: the reward functions of `k15_plugins.rewards`. What lm-eval has generated is scored by them too.
+One scorer for all: the reward functions of `k15_plugins.rewards`.
 Benchmarks of code and of images (LiveCodeBench, Codeforces, MathVista) need rewards that this package does not have.
 """
 
 import random
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from datasets import Dataset, load_dataset
 
 from k15_plugins.files.jsonl import read_rows
-from k15_plugins.samples import Sample, SampledProblem
 from k15_plugins.tasks.problems import Problems, did_you_mean, make_prompt, to_dataset
 
 _BOXED = "{problem}\n\nReason step by step, and put your final answer within \\boxed{{}}."
@@ -114,7 +111,8 @@ def find_benchmark(name: str) -> Benchmark:
     """
     if name not in BENCHMARKS:
         raise ValueError(
-            f"no benchmark is called {name!r}{did_you_mean(name, BENCHMARKS)}; take one of {', '.join(BENCHMARKS)}."
+            f"name must be a benchmark, got {name!r}{did_you_mean(name, BENCHMARKS)}; set one of "
+            f"{', '.join(BENCHMARKS)}."
         )
     return BENCHMARKS[name]
 
@@ -127,7 +125,7 @@ def question(benchmark: Benchmark, row: dict[str, Any], seed: int = 0) -> tuple[
         row: A row of its data set.
         seed: Seed of the order of choices, which is the same for a question wherever it stands.
     """
-    answer = _right_answer(benchmark, row[benchmark.answer])
+    answer = right_answer(benchmark, row[benchmark.answer])
     if not benchmark.wrong:
         return _BOXED.format(problem=row[benchmark.problem]), answer
     choices = [answer, *(str(row[column]).strip() for column in benchmark.wrong)]
@@ -137,79 +135,11 @@ def question(benchmark: Benchmark, row: dict[str, Any], seed: int = 0) -> tuple[
     return _CHOICES.format(problem=row[benchmark.problem], choices=listed), letters[choices.index(answer)]
 
 
-def _right_answer(benchmark: Benchmark, text: Any) -> str:
+def right_answer(benchmark: Benchmark, text: Any) -> str:
+    """Return the right answer alone.
+
+    Args:
+        benchmark: The benchmark.
+        text: Of its column of answers.
+    """
     return (str(text).rpartition(benchmark.after)[2] if benchmark.after else str(text)).strip()
-
-
-def lm_eval_answer(name: str, doc: dict[str, Any]) -> str:
-    """Return the right answer to a question of a benchmark as lm-eval's document of it says.
-
-    Args:
-        name: Key of `BENCHMARKS`.
-        doc: Lm-eval's document. Choices stand in an order of lm-eval's own there, and the answer is
-            the letter in it, such as `"(C)"`.
-    """
-    benchmark = find_benchmark(name)
-    if benchmark.wrong:
-        return doc["answer"].strip("() ")
-    # Its AIME comes from other data sets, whose columns are capitalized.
-    return _right_answer(benchmark, doc.get(benchmark.answer, doc.get(benchmark.answer.capitalize())))
-
-
-def read_lm_eval(
-    path: str | Path,
-    name: str,
-    reward_func: Callable[..., list[float | None]],
-    tokenizer: Any,
-    answer: Callable[[dict[str, Any]], str] | None = None,
-    max_new_tokens: int | None = None,
-) -> list[SampledProblem]:
-    r"""Score what lm-eval has generated, from the log that `lm_eval run --log_samples` writes for a task.
-
-    lm-eval keeps texts only, so tokens are counted by tokenizing them again, with one more for the end. Its prompts
-    may ask for another form of the answer than ours: for `gpqa_diamond_cot_zeroshot`, whose answers read "The answer
-    is (C)", take `ExactMatchReward(r"answer is \(?([A-D])\b")`.
-
-    Args:
-        path: The file `samples_TASK_TIME.jsonl`.
-        name: Name of the task in the result.
-        reward_func: TRL reward function that gives at least 0.5 for a right final answer, from the
-            column `answer`.
-        tokenizer: Counts the tokens.
-        answer: Gives the right answer from lm-eval's document, the row of its data set. By
-            default `lm_eval_answer`, if `name` is a key of `BENCHMARKS`.
-        max_new_tokens: Limit of the responses; one that reaches it counts as cut off.
-
-    Returns:
-        In the order of the documents; with filters, each document once.
-
-    Raises:
-        ValueError: If the file is missing or has no generated text, or nothing says which answers are right.
-    """
-    if answer is None:
-        if name not in BENCHMARKS:
-            raise ValueError(
-                f"name={name!r} is no benchmark ({', '.join(BENCHMARKS)}); give answer, a function of the document."
-            )
-        answer = partial(lm_eval_answer, name)
-    if not Path(path).is_file():
-        raise ValueError(f"{path} does not exist; give the samples_*.jsonl that lm_eval --log_samples wrote.")
-    lines = {line["doc_id"]: line for _, line in read_rows(Path(path))}
-    problems = []
-    for document, line in sorted(lines.items()):
-        responses = line["resps"][0]
-        if not all(isinstance(response, str) for response in responses):
-            raise ValueError(f"{path} holds log-likelihoods; only tasks that generate text can be scored here.")
-        prompt = line["arguments"]["gen_args_0"]["arg_0"]
-        columns = {"answer": [answer(line["doc"])] * len(responses)}
-        rewards = reward_func(prompts=[prompt] * len(responses), completions=responses, completion_ids=None, **columns)
-        extract = getattr(reward_func, "extract", lambda response: None)
-        samples = []
-        for response, reward in zip(responses, rewards, strict=True):
-            ids = tokenizer(response, add_special_tokens=False)["input_ids"]
-            truncated = max_new_tokens is not None and len(ids) >= max_new_tokens
-            ids += [] if truncated else [tokenizer.eos_token_id]
-            right = reward is not None and reward >= 0.5
-            samples.append(Sample(response, ids, right, truncated, extract(response)))
-        problems.append(SampledProblem(document, prompt, tokenizer(prompt)["input_ids"], samples, name))
-    return problems

@@ -53,7 +53,7 @@ def select(points: list[Point], accuracy_loss: float = 0.01) -> Point:
             raise ValueError(f"points must hold finite figures, got {point}; leave that model out.")
     check_numbers(accuracy_loss=accuracy_loss)
     if not 0 <= accuracy_loss <= 1:
-        raise ValueError(f"accuracy_loss={accuracy_loss} is no share; give a number from 0 to 1, such as 0.01.")
+        raise ValueError(f"accuracy_loss must be a share from 0 to 1, got {accuracy_loss}; set 0.01, say.")
     best = max(point.accuracy for point in points)
     # In floats 0.07 - 0.01 is more than 0.06.
     good = [point for point in points if point.accuracy >= best - accuracy_loss - 1e-9]

@@ -39,10 +39,12 @@ def summarize(
         ValueError: If there are no problems, or they differ in their number of samples.
     """
     if not problems:
-        raise ValueError("there are no problems to summarize; sample some.")
+        raise ValueError("problems must hold at least one problem, got none; sample some.")
     numbers = {len(problem.samples) for problem in problems}
     if len(numbers) > 1:
-        raise ValueError(f"problems have {min(numbers)} to {max(numbers)} samples; sample all equally often.")
+        raise ValueError(
+            f"problems must have equally many samples each, got {min(numbers)} to {max(numbers)}; sample all alike."
+        )
     tasks: dict[str, list[SampledProblem]] = defaultdict(list)
     levels: dict[str, dict[str, list[SampledProblem]]] = defaultdict(lambda: defaultdict(list))
     for problem in problems:

@@ -36,7 +36,7 @@ def read_rows(path: Path) -> Iterator[tuple[str, Line]]:
         ValueError: If the file does not exist, or a line is not a JSON object.
     """
     if not path.is_file():
-        raise ValueError(f"{path} does not exist; correct the path.")
+        raise ValueError(f"path must be a file, got {path}, which does not exist; correct the path.")
     with path.open("rb") as file:
         for number, content in enumerate(file, 1):
             place = f"{path}, line {number}"

@@ -193,7 +193,7 @@ def _generate_batch(trainer: Any, single_turn: Callable[..., Any], request: Segm
     lengths_before = {len(ids) for ids in started}
     if len(lengths_before) > 1 and max(lengths_before) > _SHORT_CONTEXT_TOKENS and not request.multimodal_fields:
         extras["prefill_chunk_size"] = _PREFILL_PIECE_TOKENS
-    with _generate_takes(model, extras), _at_most(trainer.generation_config, max(request.allowances)):
+    with _generate_takes(model, extras):
         ids, _ = single_turn(started, request.images, _extended(request), 1)
     lengths = progress.lengths_B.tolist()
     logps_BT = torch.stack(stop.logps, dim=1).cpu()
@@ -230,13 +230,3 @@ def _generate_takes(model: Any, extras: dict[str, Any]) -> Iterator[None]:
         yield
     finally:
         del model.generate
-
-
-@contextmanager
-def _at_most(config: Any, tokens: int) -> Iterator[None]:
-    """Set the limit of `model.generate`, which is also that of all later calls, for one call."""
-    longest, config.max_new_tokens = config.max_new_tokens, tokens
-    try:
-        yield
-    finally:
-        config.max_new_tokens = longest

@@ -111,23 +111,27 @@ def check_request(
         ValueError: If a number is out of its range, a folder is missing, or `output` is not empty.
     """
     if len(folders) < 2:
-        raise ValueError(f"checkpoints has {len(folders)} model; an average needs two or more.")
+        raise ValueError(f"checkpoints must have two or more models, got {len(folders)}; add one.")
     for folder in folders:
         if not folder.is_dir():
-            raise ValueError(f"checkpoints: {folder} does not exist; give folders of models.")
+            raise ValueError(
+                f"checkpoints must be folders of models, got {folder}, which does not exist; correct the path."
+            )
     weights = [1 / len(folders)] * len(folders) if weights is None else list(weights)
     if not all(isinstance(weight, Real) for weight in weights):
-        raise ValueError(f"weights={weights} are not all numbers; give a finite one for each model.")
+        raise ValueError(f"weights must be finite numbers, got {weights}; set one for each model.")
     if len(weights) != len(folders):
-        raise ValueError(f"weights has {len(weights)} numbers for {len(folders)} checkpoints; give one for each.")
+        raise ValueError(
+            f"weights must have a number for each of the {len(folders)} checkpoints, got {len(weights)}; set one each."
+        )
     if not all(math.isfinite(weight) for weight in weights):
-        raise ValueError(f"weights={weights} are not all numbers; give a finite one for each model.")
+        raise ValueError(f"weights must be finite numbers, got {weights}; set one for each model.")
     if sum_to_1 and not abs(sum(weights) - 1) <= 1e-6:
-        raise ValueError(f"weights={weights} sum to {sum(weights):g}; they have to sum to 1.")
+        raise ValueError(f"weights must sum to 1, got {sum(weights):g}; divide them by it.")
     if output.exists() and not output.is_dir():
-        raise ValueError(f"output_dir={output} must be a folder, and it is a file; give a new folder.")
+        raise ValueError(f"output_dir must be a folder, got the file {output}; set a new folder.")
     if output.exists() and any(output.iterdir()):
-        raise ValueError(f"output_dir={output} is not empty; give a new folder.")
+        raise ValueError(f"output_dir must be empty, got {output}, which is not; set a new folder.")
     return weights
 
 

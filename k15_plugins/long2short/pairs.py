@@ -50,11 +50,11 @@ def preference_pairs(
     check_numbers(ratio=ratio, **({} if wrong_share is None else {"wrong_share": wrong_share}))
     check_whole_numbers(pairs_per_problem=pairs_per_problem)
     if not 1 < ratio < math.inf:
-        raise ValueError(f"ratio must be above 1, for what is rejected is longer, got {ratio}; the paper has 1.5.")
+        raise ValueError(f"ratio must be above 1, for what is rejected is longer, got {ratio}; set 1.5, as the paper.")
     if pairs_per_problem < 1:
-        raise ValueError(f"pairs_per_problem={pairs_per_problem} gives no pairs; give 1 or more.")
+        raise ValueError(f"pairs_per_problem must be 1 or more, got {pairs_per_problem}; raise it.")
     if wrong_share is not None and not 0 <= wrong_share <= 1:
-        raise ValueError(f"wrong_share={wrong_share} is no share; give a number from 0 to 1, or null.")
+        raise ValueError(f"wrong_share must be a share from 0 to 1, or None, got {wrong_share}; set 0.5, say.")
     pairs = [
         _row(problem, chosen, rejected, kind)
         for problem in problems

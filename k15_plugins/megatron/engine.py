@@ -96,7 +96,6 @@ class MegatronEngine:
             self.chunks,
         )
         self.config.finalize_model_grads_func = finalize_model_grads
-        self.config.grad_scale_func = self.optimizer.scale_loss
 
     def logps(self, rows: Rows, temperature: float) -> tuple[Tensor, Tensor]:
         """Return log-probabilities and entropies of the responses, nats, shape (N, C), 0 for padding.

@@ -32,10 +32,12 @@ class MegatronLayout:
 
     def __post_init__(self) -> None:
         if not isinstance(self.sequence_parallel, bool):
-            raise ValueError(f"backend.sequence_parallel must be true or false, got {self.sequence_parallel!r}.")
+            raise ValueError(
+                f"backend.sequence_parallel must be true or false, got {self.sequence_parallel!r}; set one of them."
+            )
         for name, size in vars(self).items():
             if name != "sequence_parallel" and (not isinstance(size, int) or size < 1):
-                raise ValueError(f"backend.{name} must be a number of ranks, 1 or more, got {size!r}.")
+                raise ValueError(f"backend.{name} must be a number of ranks, 1 or more, got {size!r}; set 1, say.")
         if self.processes % (self.tensor_parallel * self.pipeline_parallel):
             raise ValueError(
                 f"backend.processes={self.processes} cannot be split into {self.tensor_parallel} (tensor_parallel) x "

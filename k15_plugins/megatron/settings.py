@@ -47,10 +47,10 @@ class EngineSettings:
         tokens = self.max_tokens_per_micro_batch
         if not isinstance(tokens, int) or tokens < 1:
             raise ValueError(
-                f"backend.max_tokens_per_micro_batch must be a number of tokens, 1 or more, got {tokens!r}."
+                f"backend.max_tokens_per_micro_batch must be 1 token or more, got {tokens!r}; set 8192, say."
             )
         if not isinstance(self.nodes, int) or self.nodes < 1:
-            raise ValueError(f"backend.nodes must be a number of machines, 1 or more, got {self.nodes!r}.")
+            raise ValueError(f"backend.nodes must be a number of machines, 1 or more, got {self.nodes!r}; set 1, say.")
         if self.layout.processes % self.nodes:
             raise ValueError(
                 f"backend.processes={self.layout.processes} cannot be shared evenly by backend.nodes={self.nodes} "

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from k15_plugins.extras import cure, optional_import
 from k15_plugins.models import tiny_reasoner
+from k15_plugins.models.adapters import check_target_modules
 from k15_plugins.processes import processes, run_apart
 
 TINY = Path(__file__).parents[1] / "assets" / "tiny_reasoner"
@@ -76,7 +77,10 @@ def smollm2(lora: Any = None) -> Loaded:
     read = AutoModelForCausalLM.from_pretrained(source, gguf_file=_SMOLLM2, dtype="float32")
     # A model that remembers its GGUF file cannot be saved, so its weights go into one that was never in such a file.
     settings = {key: value for key, value in read.config.to_dict().items() if key != "quantization_config"}
-    model = AutoModelForCausalLM.from_config(type(read.config).from_dict(settings))
+    config = type(read.config).from_dict(settings)
+    # To read the config out of such a file takes as long as to read the whole.
+    check_target_modules("model.lora", lora, config)
+    model = AutoModelForCausalLM.from_config(config)
     model.load_state_dict(read.state_dict())
     return _with_adapters(model, lora), tokenizer
 
@@ -112,6 +116,9 @@ def hub(name: str, dtype: Literal["float32", "bfloat16", "float16", "auto"] = "f
     if (Path(name) / "adapter_config.json").exists():
         return _adapter(name, dtype, lora)
     tokenizer = _hub_tokenizer(name)
+    with _told(name):
+        config = AutoConfig.from_pretrained(name)
+    check_target_modules("model.lora", lora, config)
     with _told(name):
         model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype)
     return _with_adapters(model, lora), tokenizer

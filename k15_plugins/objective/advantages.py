@@ -38,9 +38,9 @@ def baseline(
         ValueError: If `kind="log_mean_exp"` comes without a `tau` > 0, `kind` is unknown, or N is not divisible by k.
     """
     if kind not in ("mean", "log_mean_exp"):
-        raise ValueError(f"kind={kind!r} is unknown; take one of mean, log_mean_exp.")
+        raise ValueError(f"kind must be one of mean, log_mean_exp, got {kind!r}; set mean, say.")
     if kind == "log_mean_exp" and tau is not None and not 0 < tau < math.inf:
-        raise ValueError(f"tau must be above 0, got {tau}.")
+        raise ValueError(f"tau must be above 0, got {tau}; set the tau of the training.")
     check_groups("rewards_N", rewards_N, num_generations)
     rewards_GK = rewards_N.view(-1, num_generations)
     counted_GKK = ~rewards_GK.isnan().unsqueeze(1).expand(-1, num_generations, -1)
@@ -96,7 +96,7 @@ def keep_after_drop(advantages_N: Tensor, drop_probability: float, generator: to
         ValueError: If `drop_probability` is no probability, or `advantages_N` has not one dimension.
     """
     if not 0 <= drop_probability <= 1:
-        raise ValueError(f"drop_probability must be from 0 to 1, got {drop_probability}.")
+        raise ValueError(f"drop_probability must be from 0 to 1, got {drop_probability}; set 0 to drop none.")
     check_groups("advantages_N", advantages_N, 1)
     draws_N = torch.rand(advantages_N.shape, generator=generator).to(advantages_N.device)
     return (~((advantages_N < 0) & (draws_N < drop_probability))).to(advantages_N.dtype)

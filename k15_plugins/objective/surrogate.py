@@ -177,7 +177,7 @@ def truncated_importance_weights(
         ValueError: If `cap` is not above 0, or the shapes differ.
     """
     if not cap > 0:
-        raise ValueError(f"cap must be above 0, got {cap}.")
+        raise ValueError(f"cap must be above 0, got {cap}; set 2, say.")
     gap_BT = token_log_ratio(ref_logps_BT, rollout_logps_BT, mask_BT).nan_to_num(nan=0.0)
     return gap_BT.exp().clamp(max=cap).detach()
 

@@ -99,8 +99,12 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
         ValueError: If it is no regular expression.
     """
     if not isinstance(pattern, str):
-        raise ValueError(f"answer_pattern={pattern!r} must be text, a regular expression such as AFTER_ANSWER.")
+        raise ValueError(
+            f"answer_pattern must be text, got {pattern!r}; set a regular expression such as AFTER_ANSWER."
+        )
     try:
         return re.compile(pattern, re.DOTALL)
     except re.error as error:
-        raise ValueError(f"answer_pattern={pattern!r} is no regular expression: {error}; correct it.") from error
+        raise ValueError(
+            f"answer_pattern must be a regular expression, got {pattern!r} ({error}); correct it."
+        ) from error

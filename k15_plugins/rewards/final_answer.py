@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
+from k15_plugins.extras import check_installed
 from k15_plugins.rewards.answers import AFTER_ANSWER, boxed_answer, compile_pattern, final_answer, response_text
 from k15_plugins.rewards.pooled_verifier import PooledVerifier
 
@@ -74,7 +75,7 @@ def _as_text(right: str | int | float) -> str:
         return right
     if isinstance(right, Real) and not isinstance(right, bool):
         return str(right)
-    raise ValueError(f"answer has {right!r:.100}; the column of right answers must hold text or numbers.")
+    raise ValueError(f"answer must hold text or numbers, got {right!r:.100}; correct the column of right answers.")
 
 
 class _VerifiedReward:
@@ -130,16 +131,20 @@ class ReasoningGymReward(_VerifiedReward):
         timeout_seconds: Time limit of a sample.
 
     Raises:
+        ModuleNotFoundError: If reasoning-gym is not installed.
         ValueError: If the pattern is no regular expression, or a number is out of its range.
     """
 
     def __init__(
         self, answer_pattern: str = AFTER_ANSWER, threshold: float = 1.0, timeout_seconds: float = 5.0
     ) -> None:
+        check_installed("ReasoningGymReward", "reasoning_gym")
         if isinstance(threshold, bool) or not isinstance(threshold, int | float):
-            raise ValueError(f"threshold={threshold!r} must be a number above 0 and at most 1; 1 is usual.")
+            raise ValueError(f"threshold must be a number above 0 and at most 1, got {threshold!r}; set 1, say.")
         if not 0 < threshold <= 1:
-            raise ValueError(f"threshold={threshold} must be above 0 and at most 1, the highest score; 1 is usual.")
+            raise ValueError(
+                f"threshold must be above 0 and at most 1, the highest score, got {threshold}; set 1, say."
+            )
         super().__init__(
             "reasoning_gym",
             "k15_plugins.rewards.score_reasoning_gym:score",
@@ -192,13 +197,17 @@ class MathReward(_VerifiedReward):
             looks for one by its own rules, as in published scores.
 
     Raises:
+        ModuleNotFoundError: If math-verify is not installed.
         ValueError: If the pattern is no regular expression, `strict` is no truth value, or the time limit is out of
             its range.
     """
 
     def __init__(self, answer_pattern: str | None = None, timeout_seconds: float = 5.0, strict: bool = True) -> None:
+        check_installed("MathReward", "math_verify")
         if not isinstance(strict, bool):
-            raise ValueError(f"strict={strict!r} must be true or false; true is for training, false for evaluation.")
+            raise ValueError(
+                f"strict must be true or false, got {strict!r}; set true for training, false for evaluation."
+            )
         super().__init__("math", "k15_plugins.rewards.score_math:score", answer_pattern, 1.0, timeout_seconds)
         self._strict = strict
 

@@ -38,7 +38,9 @@ def _folder(resume: str | None, new: str) -> str:
     """A resumed run, or sweep, goes on in its own folder; two of the same second get one each."""
     if resume is not None:
         if not Path(resume).is_dir():
-            raise ValueError(f"resume={resume} does not exist; give the folder that a run printed.")
+            raise ValueError(
+                f"resume must be the folder of a run, got {resume}, which is none; set the folder that a run printed."
+            )
         return resume
     if _is_question(sys.argv[1:]):
         return new

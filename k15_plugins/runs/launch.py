@@ -30,7 +30,9 @@ class Backend:
 
     def __post_init__(self) -> None:
         if not isinstance(self.processes, int) or self.processes < 1:
-            raise ValueError(f"backend.processes must be a number of processes, 1 or more, got {self.processes!r}.")
+            raise ValueError(
+                f"backend.processes must be a number of processes, 1 or more, got {self.processes!r}; set 1, say."
+            )
         for name, value in self.environment.items():
             if name.endswith("_NUM_THREADS") and (not str(value).isdecimal() or int(value) < 1):
                 raise ValueError(
@@ -92,7 +94,10 @@ def start_job(run_dir: Path, backend: Backend, held: int, label: str = "") -> in
         try:
             return child.wait()
         except KeyboardInterrupt:
-            say("stopping, and writing the report; Ctrl-C once more ends it at once", f"\n{label}")
+            say(
+                "stopping, and writing the report; Ctrl-C once more ends it at once, without what is not saved yet",
+                f"\n{label}",
+            )
             # Not SIGINT: a shell that starts a command in the background lets all that it starts ignore that.
             child.send_signal(signal.SIGTERM)
             try:

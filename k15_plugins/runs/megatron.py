@@ -7,6 +7,7 @@ from typing import Any
 
 from k15_plugins.extras import cure
 from k15_plugins.megatron.layout import MegatronLayout
+from k15_plugins.megatron.model.families import check_bridge_installed
 from k15_plugins.megatron.settings import EngineSettings
 from k15_plugins.runs.launch import Backend
 
@@ -52,7 +53,7 @@ class MegatronBackend(Backend):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.dtype not in ("float32", "bfloat16"):
-            raise ValueError(f"backend.dtype={self.dtype} is not a type of weights; take float32 or bfloat16.")
+            raise ValueError(f"backend.dtype must be float32 or bfloat16, got {self.dtype}; set one of them.")
         self.engine_settings()
 
     @property
@@ -88,10 +89,14 @@ def check_stage(config: dict[str, Any]) -> None:
         config: The resolved config.
 
     Raises:
-        ValueError: If Megatron-core is missing, the run is no reinforcement learning, or its trainer is another one.
+        ValueError: If a package is missing, adapters are to be trained, the run is no reinforcement learning, or its
+            trainer is another one.
     """
-    if find_spec("megatron") is None:
-        raise ValueError(f"backend=megatron needs the package megatron-core{cure('megatron')}.")
+    for module, package in (("megatron", "megatron-core"), ("psutil", "psutil")):
+        if find_spec(module) is None:
+            raise ValueError(f"backend=megatron needs the package {package}, which is not installed{cure(module)}.")
+    if config["backend"].get("bridge"):
+        check_bridge_installed()
     stage, trainer = config["stage"]["_target_"], config["trainer"]["_target_"]
     if stage != _STAGE:
         raise ValueError(
@@ -103,6 +108,11 @@ def check_stage(config: dict[str, Any]) -> None:
             f"backend=megatron trains with trainer=mirror_descent, and this recipe has {trainer}; take that, or "
             "backend=accelerate."
         )
+    if config["model"].get("lora") is not None:
+        raise ValueError(
+            "model.lora must be null with backend=megatron, which trains whole models, got adapters; set "
+            "model.lora=null, or take another backend."
+        )
 
 
 def model_folder(node: dict[str, Any], run_dir: Path) -> str:
@@ -111,17 +121,10 @@ def model_folder(node: dict[str, Any], run_dir: Path) -> str:
     Args:
         node: Of the `model` group.
         run_dir: The run's folder; takes a model that stands in no folder yet.
-
-    Raises:
-        ValueError: If adapters are to be trained.
     """
     from k15_plugins import models
     from k15_plugins.runs.build import build
 
-    if node.get("lora") is not None:
-        raise ValueError(
-            "model.lora: backend=megatron trains whole models; set model.lora=null, or take another backend."
-        )
     if node["_target_"] == "k15_plugins.models.hub":
         return node["name"]
     if node["_target_"] == "k15_plugins.models.tiny" and (models.TINY / "model.safetensors").exists():

@@ -35,7 +35,9 @@ def own_words(argv: list[str]) -> list[str]:
         return argv
     place = Path(words[-1].removeprefix("resume=").strip("'\""))
     if not place.is_dir():
-        raise ValueError(f"resume={place} does not exist; give the folder that a run printed.")
+        raise ValueError(
+            f"resume must be the folder of a run, got {place}, which is none; set the folder that a run printed."
+        )
     swept = (place / SWEEP).is_file() and not (place / folder.CONFIG).exists()
     file = place / (SWEEP if swept else RUN)
     if not file.is_file():

@@ -72,7 +72,7 @@ def check_values(config: dict[str, Any]) -> None:
     """
     seed, metric, resume = config.get("seed"), config.get("metric"), config.get("resume")
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0 or seed >= 2**32:
-        raise ValueError(f"seed={seed!r} is not a seed; give a whole number from 0 to {2**32 - 1}.")
+        raise ValueError(f"seed must be a whole number from 0 to {2**32 - 1}, got {seed!r}; set 0, say.")
     if metric is not None and (not isinstance(metric, str) or not metric):
         raise ValueError(f"metric must be the name of a figure or null, got {metric!r}; take eval_k15/accuracy, say.")
     if resume is not None and not isinstance(resume, str):
@@ -139,7 +139,9 @@ def _check_rewards(nodes: Any) -> None:
         raise ValueError(f"reward must be a group of rewards by name, got {nodes!r:.100}; choose one by reward=....")
     for name, node in nodes.items():
         if not isinstance(node, dict) or not isinstance(node.get("_target_"), str) or not node["_target_"]:
-            raise ValueError(f"reward.{name} has no _target_; give the class or function of the reward, or remove it.")
+            raise ValueError(
+                f"reward.{name} must have a _target_, and has none; set the class or function, or remove it."
+            )
 
 
 def _check_pool(node: Any) -> None:

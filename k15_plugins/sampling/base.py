@@ -31,7 +31,7 @@ class ProblemSampler(ABC):
 
     def __init__(self, success_rates: SuccessRates, seed: int) -> None:
         if not isinstance(seed, int | np.integer) or seed < 0:
-            raise ValueError(f"seed={seed!r} is no seed: give a whole number from 0.")
+            raise ValueError(f"seed must be a whole number from 0, got {seed!r}; set 0, say.")
         self.success_rates = success_rates
         self.num_problems = success_rates.num_problems
         self.seed = seed
@@ -65,11 +65,11 @@ class ProblemSampler(ABC):
             ValueError: If `n` is no whole number from 0, or if a refill comes before the first draw.
         """
         if not isinstance(n, int | np.integer):
-            raise ValueError(f"n={n!r} is no number of problems: ask for a whole number.")
+            raise ValueError(f"n must be a whole number, got {n!r}; ask for a number of problems.")
         if n < 0:
-            raise ValueError(f"n={n} problems cannot be drawn: ask for 0 or more.")
+            raise ValueError(f"n must be 0 or more, got {n}; ask for that many problems.")
         if refill and self.iteration < 0:
-            raise ValueError("refill=True before the first draw refills nothing: begin with draw(n).")
+            raise ValueError("refill must be False before the first draw, got True; begin with draw(n).")
         if not refill:
             self.iteration += 1
             self._drawn = NO_PROBLEMS

@@ -54,12 +54,16 @@ class PrioritizedSampler(WeightedSampler):
         check_numbers(floor=floor, cap=cap, unsolved_after=unsolved_after)
         for name, share in (("floor", floor), ("cap", cap)):
             if not 0 <= share <= 1:
-                raise ValueError(f"{name}={share} is outside [0, 1]: give a share.")
+                raise ValueError(f"{name} must be a share from 0 to 1, got {share}; set 0.5, say.")
         if not 1 <= unsolved_after <= np.iinfo(np.uint16).max:
-            raise ValueError(f"unsolved_after={unsolved_after} is outside 1 .. 65535: give a number of rollouts.")
+            raise ValueError(
+                f"unsolved_after must be a number of rollouts from 1 to 65535, got {unsolved_after}; set 32, say."
+            )
         checked = None if levels is None else as_levels(levels)
         if checked is not None and len(checked) != num_problems:
-            raise ValueError(f"levels has {len(checked)} entries for num_problems={num_problems}: give one for each.")
+            raise ValueError(
+                f"levels must have num_problems={num_problems} entries, got {len(checked)}; set one for each problem."
+            )
         super().__init__(SuccessRates(num_problems, prior_right, prior_wrong, decay), checked, schedule, seed)
         self.floor = floor
         self.cap = cap

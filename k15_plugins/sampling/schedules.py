@@ -43,7 +43,7 @@ class EasyToHard:
     def __post_init__(self) -> None:
         check_numbers(iterations=self.iterations)
         if not self.iterations >= 1:
-            raise ValueError(f"iterations={self.iterations} is no walk: give at least 1.")
+            raise ValueError(f"iterations must be 1 or more, got {self.iterations}; raise it.")
 
     def weights(self, iteration: int, levels: np.ndarray) -> np.ndarray:
         """Weight of one problem of each level; see `Schedule.weights`."""
@@ -69,7 +69,7 @@ class UniformThenHard:
     def __post_init__(self) -> None:
         check_numbers(hard_level=self.hard_level, switch_iteration=self.switch_iteration)
         if not self.switch_iteration >= 0:
-            raise ValueError(f"switch_iteration={self.switch_iteration} never comes: give 0 or more.")
+            raise ValueError(f"switch_iteration must be 0 or more, got {self.switch_iteration}; raise it.")
 
     def weights(self, iteration: int, levels: np.ndarray) -> np.ndarray:
         """Weight of one problem of each level; see `Schedule.weights`.

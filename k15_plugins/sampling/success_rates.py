@@ -49,9 +49,9 @@ class SuccessRates:
         self, num_problems: int, prior_right: float = 0.5, prior_wrong: float = 0.5, decay: float = 0.6
     ) -> None:
         if not isinstance(num_problems, int | np.integer):
-            raise ValueError(f"num_problems={num_problems!r} is no whole number: give len(train_dataset).")
+            raise ValueError(f"num_problems must be a whole number, got {num_problems!r}; set len(train_dataset).")
         if num_problems < 1:
-            raise ValueError(f"num_problems={num_problems} leaves nothing to draw: give at least one problem.")
+            raise ValueError(f"num_problems must be 1 or more, got {num_problems}; set len(train_dataset).")
         check_numbers(prior_right=prior_right, prior_wrong=prior_wrong, decay=decay)
         if not (0 < prior_right < math.inf and 0 < prior_wrong < math.inf):
             raise ValueError(
@@ -59,7 +59,9 @@ class SuccessRates:
                 "so that no problem counts as surely right or surely wrong: raise the one that is not."
             )
         if not 0 < decay <= 1:
-            raise ValueError(f"decay={decay} is outside (0, 1]: use 1 to never forget, less to forget faster.")
+            raise ValueError(
+                f"decay must be above 0 and at most 1, got {decay}; set 1 to never forget, less to forget faster."
+            )
         self.num_problems = num_problems
         self.prior_right = prior_right
         self.prior_wrong = prior_wrong
@@ -187,7 +189,7 @@ class SuccessRates:
                 "give one number of each for every problem."
             )
         if len(ids) and not np.issubdtype(ids.dtype, np.integer):
-            raise ValueError(f"ids is of type {ids.dtype}: pass the whole numbers that draw returned.")
+            raise ValueError(f"ids must be whole numbers, got {ids.dtype}; pass those that draw returned.")
         foreign = (ids < 0) | (ids >= self.num_problems)
         if foreign.any():
             raise ValueError(

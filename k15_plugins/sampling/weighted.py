@@ -46,7 +46,9 @@ class WeightedSampler(ProblemSampler):
         super().__init__(success_rates, seed)
         if (levels is None) != (schedule is None):
             missing = "levels" if levels is None else "schedule"
-            raise ValueError(f"{missing}=None: a curriculum needs both levels and schedule, give both or neither.")
+            raise ValueError(
+                f"{missing} must be given where its partner is, got None; set both levels and schedule, or neither."
+            )
         if schedule is not None and (isinstance(schedule, type) or not callable(getattr(schedule, "weights", None))):
             raise ValueError(
                 f"schedule must be an object of k15_plugins.sampling, got {schedule!r:.100}; give EasyToHard(20), say."
@@ -196,7 +198,7 @@ def as_levels(levels: Any) -> np.ndarray:
     if given.ndim != 1 or not len(given) or not np.issubdtype(given.dtype, np.integer):
         raise ValueError(f"levels has shape {given.shape} and type {given.dtype}: give one integer for each problem.")
     if given.min() < 0 or given.max() > 255:
-        raise ValueError(f"levels run from {given.min()} to {given.max()}: number them within 0 .. 255.")
+        raise ValueError(f"levels must be from 0 to 255, got {given.min()} to {given.max()}; number them anew.")
     return np.ascontiguousarray(given, np.uint8)
 
 

@@ -110,7 +110,7 @@ class GroupLengthReward:
         if num_generations < 1:
             raise ValueError(f"num_generations must be 1 or more, got {num_generations}; set that of GRPOConfig.")
         if warmup_steps < 0:
-            raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}.")
+            raise ValueError(f"warmup_steps must be 0 or more, got {warmup_steps}; set 0 for none.")
         self.__name__ = "length_reward"
         self.final_reward = final_reward
         self.num_generations = num_generations

@@ -1,20 +1,22 @@
-"""The text form of a reasoning-gym entry: JSON that keeps tuples and dictionary keys as they were.
+"""The text form of a reasoning-gym entry: JSON that keeps tuples, fractions and dictionary keys as they were.
 
 Plain JSON turns tuples into lists and number keys into strings, and some scorers (the ARC tasks) then take a right
-answer for a wrong one. Only the standard library is used, because the verifier's process reads entries too.
+answer for a wrong one; it has no fractions, which gsm_symbolic gives. Only the standard library is used, because the
+verifier's process reads entries too.
 """
 
 import json
+from fractions import Fraction
 from typing import Any
 
-_TUPLE, _DICT = "__tuple__", "__items__"
+_TUPLE, _DICT, _FRACTION = "__tuple__", "__items__", "__fraction__"
 
 
 def dump_entry(entry: dict[str, Any]) -> str:
     """Write an entry as JSON text.
 
     Args:
-        entry: Values are None, bool, int, float, str, list, tuple or dict, in any nesting.
+        entry: Values are None, bool, int, float, str, Fraction, list, tuple or dict, in any nesting.
 
     Returns:
         What `load_entry` turns into an equal entry.
@@ -46,6 +48,8 @@ def _tag(value: Any) -> Any:
         if all(isinstance(key, str) for key in value):
             return {key: _tag(item) for key, item in value.items()}
         return {_DICT: [[_tag(key), _tag(item)] for key, item in value.items()]}
+    if isinstance(value, Fraction):
+        return {_FRACTION: [value.numerator, value.denominator]}
     return value
 
 
@@ -54,4 +58,6 @@ def _untag(value: dict[str, Any]) -> Any:
         return tuple(value[_TUPLE])
     if value.keys() == {_DICT}:
         return {key: item for key, item in value[_DICT]}  # noqa: C416
+    if value.keys() == {_FRACTION}:
+        return Fraction(*value[_FRACTION])
     return value

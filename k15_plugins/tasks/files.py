@@ -70,7 +70,9 @@ def load_problems(
     held_out_rows: dict[str, dict[str, Any]] = {}
     if isinstance(held_out, (int, float)):
         if not 0 < held_out < 1:
-            raise ValueError(f"held_out={held_out} must be a share between 0 and 1, a path, or null for none.")
+            raise ValueError(
+                f"held_out must be a share between 0 and 1, a path, or null for none, got {held_out}; set 0.1, say."
+            )
         held_out_rows = {text: row for text, row in rows.items() if is_held_out(text, held_out)}
         rows = {text: row for text, row in rows.items() if text not in held_out_rows}
         if not rows or not held_out_rows:
@@ -108,7 +110,9 @@ class _Reader:
         try:
             self._answer_pattern = None if answer_pattern is None else re.compile(answer_pattern)
         except re.error as error:
-            raise ValueError(f"answer_pattern={answer_pattern!r} is no regular expression: {error}.") from error
+            raise ValueError(
+                f"answer_pattern must be a regular expression, got {answer_pattern!r} ({error}); correct it."
+            ) from error
         self._level_column = level_column
         self._template = template
         self._system = system
@@ -131,7 +135,9 @@ class _Reader:
                 "task": Path(path).stem,
             }
         if not problems:
-            raise ValueError(f"{path} has no problems; give a file or split with at least one row.")
+            raise ValueError(
+                f"path must have at least one row, got {path} with none; set a file or split with problems."
+            )
         if repeated:
             logger.warning("%s: %d rows repeat the prompt of an earlier row and are left out", path, repeated)
         return problems

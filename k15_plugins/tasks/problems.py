@@ -56,7 +56,7 @@ def check_prompt_options(template: str, fields: Iterable[str], system: str | Non
         used = [name for _, name, _, _ in string.Formatter().parse(template) if name is not None]
     except ValueError as error:
         raise ValueError(
-            f"template={template!r} is no format string ({error}); write a literal brace twice."
+            f"template must be a format string, got {template!r} ({error}); write a literal brace twice."
         ) from error
     for name in used:
         head = name.partition("[")[0]
@@ -66,7 +66,9 @@ def check_prompt_options(template: str, fields: Iterable[str], system: str | Non
                 f"it may use {', '.join(f'{{{field}}}' for field in fields)} (write a literal brace twice)."
             )
     if not used:
-        raise ValueError(f"template={template!r} has no field, so that all prompts are the same; use {{{fields[0]}}}.")
+        raise ValueError(
+            f"template must have a field, got {template!r}, with which all prompts are the same; use {{{fields[0]}}}."
+        )
     if system is not None and not conversational:
         raise ValueError(
             f"system={system!r} needs conversational=true; for plain prompts put the text into the template."

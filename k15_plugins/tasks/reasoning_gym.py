@@ -84,7 +84,7 @@ def reasoning_gym_problems(
         )
     tasks = [_as_task(item) for item in mixture]
     if not tasks:
-        raise ValueError("mixture=[] has no task; name at least one, e.g. [{name: chain_sum}].")
+        raise ValueError("mixture must hold at least one task, got none; set [{name: chain_sum}], say.")
     for name, size in (("train_size", train_size), ("held_out_size", held_out_size), ("seed", seed)):
         if not isinstance(size, Integral) or isinstance(size, bool):
             raise ValueError(f"{name} must be a whole number, got {size!r:.100}; correct it.")
@@ -159,10 +159,10 @@ def _as_task(item: Task | Mapping[str, Any]) -> Task:
         )
     if not item.weight > 0:
         raise ValueError(
-            f"mixture: weight={item.weight} of {item.name!r} must be above 0; leave the task out instead."
+            f"mixture: weight of {item.name!r} must be above 0, got {item.weight}; leave the task out instead."
         )
     if not item.levels:
-        raise ValueError(f"mixture: levels=[] of {item.name!r} is empty; give at least one level, e.g. [0].")
+        raise ValueError(f"mixture: levels of {item.name!r} must hold at least one level, got none; set [0], say.")
     keys = [f.name for f in fields(DATASETS[item.name][1]) if f.name not in ("seed", "size")]
     check_keys(item.config, keys, f"mixture: config of {item.name!r}")
     for level in item.levels:

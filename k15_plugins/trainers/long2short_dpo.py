@@ -120,6 +120,7 @@ class Long2ShortDPOTrainer(DPOTrainer):
                 f"max_length={args.max_length} cannot be checked before training on images or on an IterableDataset, "
                 "and would cut responses; leave it at None."
             )
+        _check_vocabulary(data, model)
         _check_held_out(held_out, reward_func, args)
         is_whole = isinstance(model, torch.nn.Module) and not is_peft_model(model) and not kwargs.get("peft_config")
         if is_whole and not args.precompute_ref_log_probs:
@@ -243,6 +244,21 @@ def _check_members(data: Dataset) -> None:
         ids = f"{name}_ids"
         if ids in table.column_names and (empty := pc.sum(pc.equal(pc.list_value_length(table[ids]), 0)).as_py()):
             raise ValueError(f"train_dataset must have tokens in every row of {ids}, got {empty} without; mend it.")
+
+
+def _check_vocabulary(pairs: Any, model: Any) -> None:
+    """Refuse tokens that the model has no embedding for: a GPU would end in an error of CUDA, which names nothing."""
+    if not isinstance(pairs, Dataset) or not isinstance(model, torch.nn.Module):
+        return
+    size = model.get_input_embeddings().num_embeddings
+    table = pairs.with_format("arrow")[:]
+    for name in _SAMPLED & set(table.column_names):
+        ids = pc.list_flatten(table[name])
+        if len(ids) and (bad := [end for end in pc.min_max(ids).as_py().values() if not 0 <= end < size]):
+            raise ValueError(
+                f"{name} of train_dataset must be tokens of the model, from 0 to {size - 1}, got {bad[-1]}; give "
+                "pairs that were sampled with the model's own tokenizer."
+            )
 
 
 def _check_held_out(held_out: Any, reward_func: Any, args: Long2ShortDPOConfig) -> None:

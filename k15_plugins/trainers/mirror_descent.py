@@ -92,7 +92,7 @@ class MirrorDescentTrainer(PartialRolloutTrainer):
         args = MirrorDescentConfig() if args is None else args
         if not isinstance(args, MirrorDescentConfig):
             raise ValueError(
-                f"args is a {type(args).__name__}; give a MirrorDescentConfig, which takes all its fields."
+                f"args must be a MirrorDescentConfig, got a {type(args).__name__}; it takes all its fields."
             )
         for name, option in ADDED_REWARDS.items():
             check_added_reward(reward_funcs, name, option, getattr(args, option))

@@ -34,6 +34,7 @@ def check_options(given: dict[str, Any]) -> None:
     if hasattr(args, "generation_kwargs"):
         check_engine_effects(args)
         _check_generation(args)
+        _check_continuous_batching(args)
     _check_rollout_logps(args, given.get("rollout_func"))
 
 
@@ -139,6 +140,15 @@ def _check_generation(args: Any) -> None:
         except (TypeError, ValueError) as error:
             text = " ".join(str(error).split()).rstrip(".")
             raise ValueError(f"generation_kwargs={given}: {text}; correct it.") from error
+
+
+def _check_continuous_batching(args: Any) -> None:
+    if args.use_transformers_continuous_batching and (args.eval_strategy != "no" or args.eval_on_start):
+        name = "paged" if args.use_transformers_paged else "continuous_batching"
+        raise ValueError(
+            f"use_transformers_{name} must be False where there is an evaluation, got True, with which TRL evaluates "
+            "in training mode; leave it out, or set eval_strategy='no' and eval_on_start=False."
+        )
 
 
 def _check_rollout_logps(args: Any, rollout_func: Any) -> None:

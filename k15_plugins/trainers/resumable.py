@@ -13,6 +13,7 @@ from k15_plugins.trainers.checkpoint import (
     state_file,
     write_manifest,
 )
+from k15_plugins.trainers.interrupt import saved_when_interrupted
 from k15_plugins.trainers.update_guard import GuardedGRPOTrainer
 
 
@@ -55,6 +56,7 @@ class ResumableGRPOTrainer(GuardedGRPOTrainer):
         Raises:
             ValueError: If the checkpoint is missing, foreign, truncated, or was made with another layout.
             TrainingStopped: After three updates in a row that were not finite.
+            KeyboardInterrupt: After Ctrl-C or SIGTERM; the first lets the update at hand end, and saves a checkpoint.
         """
         if resume_from_checkpoint is True:
             resume_from_checkpoint = latest_checkpoint(self.args.output_dir)
@@ -65,7 +67,8 @@ class ResumableGRPOTrainer(GuardedGRPOTrainer):
             check_checkpoint(resume_from_checkpoint, self._layout())
         # Of a training before this one.
         self._step, self._buffered_inputs, self._resumed_at = 0, None, None
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        with saved_when_interrupted(self):
+            return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def _run_epoch(self, **kwargs: Any) -> None:  # type: ignore[override]
         if self._running_loss is not None:

@@ -129,7 +129,7 @@ def check_final_reward(names: Sequence[str], final_reward: str | None) -> None:
         return
     number = Counter(names)[final_reward]
     if number == 0:
-        raise ValueError(f"final_reward={final_reward!r} is no reward function; take one of {', '.join(names)}.")
+        raise ValueError(f"final_reward must be one of {', '.join(names)}, got {final_reward!r}; set one of them.")
     if number > 1:
         raise ValueError(
             f"final_reward={final_reward!r} is the name of {number} reward functions; give each another __name__."

@@ -113,7 +113,7 @@ def check_values(args: Any) -> None:
         is_list and all(isinstance(each, Real) and math.isfinite(each) for each in weights)
     ):
         raise ValueError(
-            f"reward_weights={weights!r} is no list of finite numbers; give one for each reward function."
+            f"reward_weights must be a list of finite numbers, got {weights!r}; set one for each reward function."
         )
 
 

@@ -51,7 +51,7 @@ def test_exactly_one_point_is_within_one_point():
 
 
 def test_a_loss_out_of_range_is_refused():
-    with pytest.raises(ValueError, match="accuracy_loss=2 is no share"):
+    with pytest.raises(ValueError, match="accuracy_loss must be a share from 0 to 1, got 2"):
         select([Point("a", 0.5, 1.0)], 2)
 
 

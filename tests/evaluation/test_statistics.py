@@ -154,9 +154,9 @@ def test_two_models_are_compared_problem_by_problem():
 
 
 def test_what_does_not_belong_together_is_refused():
-    with pytest.raises(ValueError, match="no problems to summarize"):
+    with pytest.raises(ValueError, match="problems must hold at least one problem, got none"):
         summarize([])
-    with pytest.raises(ValueError, match="problems have 1 to 2 samples"):
+    with pytest.raises(ValueError, match="equally many samples each, got 1 to 2"):
         summarize([problem([1]), problem([1, 0])])
     with pytest.raises(ValueError, match="problems must hold at least one problem, got none"):
         compare([], [])

@@ -153,8 +153,8 @@ def test_the_share_is_reached_by_leaving_out_the_other_kind_by_seed(share, wrong
     ("options", "message"),
     [
         ({"ratio": 1.0}, "ratio must be above 1, .* got 1.0"),
-        ({"pairs_per_problem": 0}, "pairs_per_problem=0 gives no pairs"),
-        ({"wrong_share": 1.5}, "wrong_share=1.5 is no share"),
+        ({"pairs_per_problem": 0}, "pairs_per_problem must be 1 or more, got 0"),
+        ({"wrong_share": 1.5}, "wrong_share must be a share from 0 to 1, or None, got 1.5"),
         ({"ratio": "1.5"}, "ratio must be a number, got '1.5'"),
         ({"pairs_per_problem": "2"}, "pairs_per_problem must be a whole number, got '2'"),
         ({"pairs_per_problem": 1.5}, "pairs_per_problem must be a whole number, got 1.5"),

@@ -45,3 +45,16 @@ def test_an_adapter_on_an_adapter_and_one_without_a_base_are_refused(tmp_path):
         ValueError, match=r"model\.name=.*orphan is an adapter that names no base model; write it into"
     ):
         hub(str(tmp_path / "orphan"))
+
+
+def test_adapters_of_no_module_are_refused_before_the_weights_are_loaded(tmp_path, monkeypatch):
+    tiny.model().save_pretrained(tmp_path)
+    tiny.tiny_tokenizer().save_pretrained(tmp_path)
+    for targets in (["q_proj", "v_proj"], r".*\.down_proj", "all-linear", None):
+        model, _ = hub(str(tmp_path), lora=LoraConfig(target_modules=targets, task_type="CAUSAL_LM"))
+        assert isinstance(model, PeftModel)
+    load = "transformers.AutoModelForCausalLM.from_pretrained"
+    monkeypatch.setattr(load, lambda *_, **__: pytest.fail("the weights were loaded"))
+    message = r"model\.lora\.target_modules must name modules of the model, got \['foo'\]; take some of q_proj, k_proj"
+    with pytest.raises(ValueError, match=message):
+        hub(str(tmp_path), lora=LoraConfig(target_modules=["foo"]))

@@ -89,5 +89,5 @@ def test_the_last_message_is_the_response():
 
 
 def test_a_wrong_pattern_is_refused():
-    with pytest.raises(ValueError, match=r"answer_pattern='\(' is no regular expression"):
+    with pytest.raises(ValueError, match=r"answer_pattern must be a regular expression, got '\('"):
         compile_pattern("(")

@@ -160,10 +160,10 @@ def test_cfg_shows_everything(k15):
             "k15: backend.processes must be a number of processes, 1 or more, got 0",
         ),
         (["+recipe=kimi_rl", "model=hub"], "k15: model.name has no value; give it one by model.name=..."),
-        (["+recipe=kimi_rl", "seed=x"], "k15: seed='x' is not a seed; give a whole number from 0 to 4294967295."),
+        (["+recipe=kimi_rl", "seed=x"], "k15: seed must be a whole number from 0 to 4294967295, got 'x'; set 0, say."),
         (
             ["+recipe=kimi_rl", "resume=nowhere"],
-            "k15: resume=nowhere does not exist; give the folder",
+            "k15: resume must be the folder of a run, got nowhere, which is none; set the folder",
         ),
         (["+recipe=kimi_rl", "resume=."], "is not the folder of a run, for it has no config.yaml"),
     ],

@@ -294,7 +294,7 @@ def test_a_warm_start(tmp_path):
     assert "k15: right answers on held-out problems 0.000 -> 0.000" in done.stdout
 
 
-@pytest.mark.parametrize("backend", ["accelerate", "fsdp"])
+@pytest.mark.parametrize("backend", [pytest.param("accelerate", marks=pytest.mark.slow), "fsdp"])
 def test_two_processes(backend, tmp_path):
     halves = ("backend.processes=2", "trainer.args.per_device_train_batch_size=4", "trainer.args.max_steps=4")
     done = run(tmp_path, *COMMAND, f"backend={backend}", *halves, "hydra.run.dir=run")

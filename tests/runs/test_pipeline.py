@@ -146,6 +146,7 @@ def test_a_model_of_ones_own_takes_the_place_of_a_step(k15):
     assert starts(k15.folder / "run") == {"three": 1}
 
 
+@pytest.mark.slow
 def test_a_file_that_the_config_names_is_an_input_and_a_report_is_none(k15):
     problems, run = k15.folder / "problems.jsonl", k15.folder / "run"
     problems.write_text("1")

@@ -71,7 +71,10 @@ def test_the_folder_alone_of_a_sweep(k15):  # noqa: F811
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["resume=nowhere"], "k15: resume=nowhere does not exist; give the folder that a run printed."),
+        (
+            ["resume=nowhere"],
+            "k15: resume must be the folder of a run, got nowhere, which is none; set the folder that a run printed.",
+        ),
         (["resume=conf"], "k15: conf is not the folder of a run, for it has no config.yaml"),
     ],
 )

@@ -38,7 +38,7 @@ def test_a_failing_job_is_recorded_and_the_rest_goes_on(k15):  # noqa: F811
     assert [row["state"] for row in rows] == ["failed", "failed", "finished", "finished", "failed", "failed"]
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "submitit_local"])
+@pytest.mark.parametrize("launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.slow)])
 def test_other_launchers_work(k15, launcher):  # noqa: F811
     done = k15("+recipe=stub", "-m", "seed=1,2", f"hydra/launcher={launcher}")
     assert done.returncode == 0, done.stderr
@@ -74,7 +74,10 @@ def test_what_ended_badly_or_has_another_config_goes_on(k15):  # noqa: F811
     assert lines() == [3, 3, 2]
 
 
-@pytest.mark.parametrize("subdir", ["${hydra.job.override_dirname}", "by/${hydra.job.override_dirname}"])
+@pytest.mark.parametrize(
+    "subdir",
+    [pytest.param("${hydra.job.override_dirname}", marks=pytest.mark.slow), "by/${hydra.job.override_dirname}"],
+)
 def test_the_folders_of_jobs_may_have_any_names(k15, subdir):  # noqa: F811
     words = ("+recipe=stub", "-m", "stage.value=9,10,-1", "hydra.sweep.dir=sweep", f"hydra.sweep.subdir={subdir}")
     done = k15(*words)

@@ -128,14 +128,14 @@ def test_the_four_verbs_refuse_what_makes_no_sense(kind):
         sampler.draw(1, refill=True)
     with pytest.raises(ValueError, match="n=-1"):
         sampler.draw(-1)
-    with pytest.raises(ValueError, match=r"n=2.0 is no number of problems"):
+    with pytest.raises(ValueError, match=r"n must be a whole number, got 2.0"):
         sampler.draw(2.0)
     sampler.draw(2)
     for ids, right, rollouts, message in (
         ([0, 5], [1, 1], [2, 2], "ids holds 5 but the problems are 0 .. 4"),
         ([0, 1], [1], [2, 2], "have shapes"),
         ([0, 1], [1, 3], [2, 2], "right=3 of rollouts=2 is impossible"),
-        ([0.5, 1.5], [1, 1], [2, 2], "ids is of type float64: pass the whole numbers"),
+        ([0.5, 1.5], [1, 1], [2, 2], "ids must be whole numbers, got float64; pass those"),
         ([0], [float("nan")], [2], "right=nan of rollouts=2 is impossible"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -143,7 +143,7 @@ def test_the_four_verbs_refuse_what_makes_no_sense(kind):
     sampler.observe([], [], [])
     with pytest.raises(ValueError, match="seed=-1"):
         KINDS[kind](5, -1)
-    with pytest.raises(ValueError, match=r"seed=0.5 is no seed"):
+    with pytest.raises(ValueError, match=r"seed must be a whole number from 0, got 0.5"):
         KINDS[kind](5, 0.5)
 
 
@@ -191,11 +191,11 @@ def test_a_state_of_another_sampler_is_refused(name, mine, other):
 @pytest.mark.parametrize(
     ("settings_", "message"),
     [
-        ({"floor": -0.1}, "floor=-0.1"),
+        ({"floor": -0.1}, "floor must be a share from 0 to 1, got -0.1"),
         ({"prior_right": float("nan")}, "prior_right=nan"),
         ({"prior_wrong": float("inf")}, "prior_wrong=inf"),
-        ({"decay": float("nan")}, "decay=nan"),
-        ({"cap": 1.5}, "cap=1.5"),
+        ({"decay": float("nan")}, "decay must be above 0 and at most 1, got nan"),
+        ({"cap": 1.5}, "cap must be a share from 0 to 1, got 1.5"),
         ({"floor": "a"}, "floor must be a number, got 'a'"),
         ({"prior_right": "a"}, "prior_right must be a number, got 'a'"),
         ({"levels": [0] * 6, "schedule": 5}, "schedule must be an object of k15_plugins.sampling, got 5"),
@@ -203,12 +203,12 @@ def test_a_state_of_another_sampler_is_refused(name, mine, other):
             {"levels": [0] * 6, "schedule": EasyToHard},
             "schedule must be an object of k15_plugins.sampling, got <class",
         ),
-        ({"unsolved_after": 0}, "unsolved_after=0"),
-        ({"unsolved_after": 70_000}, "unsolved_after=70000"),
-        ({"levels": [0] * 6}, "schedule=None: a curriculum needs both"),
-        ({"schedule": EasyToHard(2)}, "levels=None: a curriculum needs both"),
-        ({"levels": [0] * 5, "schedule": EasyToHard(2)}, "levels has 5 entries for num_problems=6"),
-        ({"levels": [0] * 5 + [256], "schedule": EasyToHard(2)}, "levels run from 0 to 256"),
+        ({"unsolved_after": 0}, "unsolved_after must be .*, got 0"),
+        ({"unsolved_after": 70_000}, "unsolved_after must be .*, got 70000"),
+        ({"levels": [0] * 6}, "schedule must be given where its partner is, got None"),
+        ({"schedule": EasyToHard(2)}, "levels must be given where its partner is, got None"),
+        ({"levels": [0] * 5, "schedule": EasyToHard(2)}, "levels must have num_problems=6 entries, got 5"),
+        ({"levels": [0] * 5 + [256], "schedule": EasyToHard(2)}, "levels must be from 0 to 255, got 0 to 256"),
         ({"levels": [0.5] * 6, "schedule": EasyToHard(2)}, "levels has shape"),
     ],
 )
@@ -218,7 +218,7 @@ def test_bad_settings_are_named(settings_, message):
 
 
 def test_a_number_of_problems_that_is_none_is_refused():
-    with pytest.raises(ValueError, match=r"num_problems=6.0 is no whole number: give len\(train_dataset\)"):
+    with pytest.raises(ValueError, match=r"num_problems must be a whole number, got 6.0; set len\(train_dataset\)"):
         UniformSampler(6.0)
-    with pytest.raises(ValueError, match="iterations=nan"):
+    with pytest.raises(ValueError, match="iterations must be 1 or more, got nan"):
         EasyToHard(iterations=float("nan"))

@@ -34,9 +34,9 @@ def test_a_schedule_of_ones_own_must_weigh_every_level():
 
 
 def test_bad_settings_are_named():
-    with pytest.raises(ValueError, match="iterations=0"):
+    with pytest.raises(ValueError, match="iterations must be 1 or more, got 0"):
         EasyToHard(iterations=0)
-    with pytest.raises(ValueError, match="switch_iteration=-1"):
+    with pytest.raises(ValueError, match="switch_iteration must be 0 or more, got -1"):
         UniformThenHard(hard_level=1, switch_iteration=-1)
     with pytest.raises(ValueError, match="iterations must be a number, got '4'"):
         EasyToHard("4")

@@ -117,11 +117,11 @@ def test_state_of_other_settings_is_refused(name, other):
 @pytest.mark.parametrize(
     ("settings_", "field"),
     [
-        ({"num_problems": 0}, "num_problems=0"),
+        ({"num_problems": 0}, "num_problems must be 1 or more, got 0"),
         ({"prior_right": 0.0}, "prior_right=0.0"),
         ({"prior_wrong": -1.0}, "prior_wrong=-1.0"),
-        ({"decay": 0.0}, "decay=0.0"),
-        ({"decay": 1.1}, "decay=1.1"),
+        ({"decay": 0.0}, "decay must be above 0 .*, got 0.0"),
+        ({"decay": 1.1}, "decay must be above 0 .*, got 1.1"),
     ],
 )
 def test_bad_settings_are_named(settings_, field):

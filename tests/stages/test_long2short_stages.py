@@ -113,6 +113,7 @@ def test_merge_then_evaluate(folder):
     assert status["figures"]["accuracy"] == found["models"]["long"]["all"]["accuracy"]
 
 
+@pytest.mark.slow
 def test_select_then_rl(folder):
     done(folder, *COMMAND, "trainer.args.save_steps=2", "hydra.run.dir=long")
     done(folder, "+recipe=select_checkpoint", "stage.run=long", "stage.size=8", *SMALL, "hydra.run.dir=selected")

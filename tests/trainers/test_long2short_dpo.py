@@ -279,6 +279,14 @@ def test_what_is_used_of_trl():
             {"train_dataset": Dataset.from_list([{**pairs()[0], "chosen_ids": []}])},
             "must have tokens in every row of chosen_ids, got 1 without",
         ),
+        (
+            {"train_dataset": Dataset.from_list([{**pairs()[0], "rejected_ids": [5, 500]}])},
+            "rejected_ids of train_dataset must be tokens of the model, from 0 to [0-9]+, got 500; give pairs",
+        ),
+        (
+            {"train_dataset": Dataset.from_list([{**pairs()[0], "prompt_ids": [-1, 5]}])},
+            "prompt_ids of train_dataset must be tokens of the model, from 0 to [0-9]+, got -1; give pairs",
+        ),
         ({"beta": float("nan")}, "beta must be a finite number, got nan"),
         ({"held_out_max_new_tokens": 0}, "held_out_max_new_tokens must be a whole number from 1, got 0"),
     ],

@@ -1,5 +1,7 @@
 """MirrorDescentTrainer on a tiny real model."""
 
+from types import SimpleNamespace
+
 import pytest
 import tiny
 import torch
@@ -9,6 +11,7 @@ from trl import GRPOConfig
 from k15_plugins import MirrorDescentConfig
 from k15_plugins.objective import baseline
 from k15_plugins.shaping import length_reward
+from k15_plugins.trainers.iteration_warmup import IterationWarmup
 
 
 class Spy(TrainerCallback):
@@ -59,10 +62,14 @@ def test_advantages_are_reward_minus_group_mean(tmp_path):
 
 
 def test_log_mean_exp_baseline_is_used(tmp_path):
-    _, spy = spied(tmp_path, baseline="log_mean_exp", tau=0.2, max_steps=2)
-    rewards = torch.tensor([each["reward"] for each in spy.rollouts[0]])
+    trainer, spy = spied(tmp_path, baseline="log_mean_exp", tau=0.2, max_steps=2)
+    rewards = torch.tensor([each["reward"] for each in spy.rollouts[-1]])
     expected = rewards - baseline(rewards, 4, "log_mean_exp", tau=0.2)
-    torch.testing.assert_close(torch.tensor([each["advantage"] for each in spy.rollouts[0]]), expected)
+    torch.testing.assert_close(torch.tensor([each["advantage"] for each in spy.rollouts[-1]]), expected)
+    # What the loss is given, in another order, and TRL's table of completions.
+    given = torch.cat([batch["advantages"] for batch in trainer._buffered_inputs])
+    torch.testing.assert_close(given.sort().values, expected.sort().values)
+    torch.testing.assert_close(torch.tensor(trainer._logs["advantages"])[-len(expected) :], expected)
 
 
 def test_gradient_of_the_first_update_is_reinforce_whatever_tau(tmp_path):
@@ -110,6 +117,16 @@ def test_learning_rate_warms_up_inside_each_iteration(tmp_path):
     trainer.train()
     assert rates == pytest.approx([0.005, 0.01, 0.01, 0.01] * 2)
     assert set(tiny.logs(trainer, "learning_rate")) == {0.01}
+
+
+def test_a_scheduler_that_goes_on_from_the_last_learning_rate_sees_its_own():
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.8)
+    warmup = IterationWarmup(SimpleNamespace(optimizer=optimizer))
+    args = SimpleNamespace(updates_per_iteration=4, lr_warmup_updates=2)
+    warmup.on_pre_optimizer_step(args, SimpleNamespace(global_step=4), None)
+    assert optimizer.param_groups[0]["lr"] == 0.4
+    warmup.on_optimizer_step(args, None, None)
+    assert optimizer.param_groups[0]["lr"] == 0.8
 
 
 def test_length_reward_enters_after_the_warm_up_and_only_the_total(tmp_path):
@@ -249,7 +266,7 @@ def test_final_reward_by_name_and_threshold(tmp_path):
     assert [each["right"] for each in spy.rollouts[0]] == [
         bool(each["rewards"]["odd_start"]) for each in spy.rollouts[0]
     ]
-    with pytest.raises(ValueError, match="final_reward='oddstart' is no reward function; take one of odd_start"):
+    with pytest.raises(ValueError, match="final_reward must be one of odd_start, got 'oddstart'"):
         tiny.trainer(tmp_path, final_reward="oddstart")
 
 
@@ -291,7 +308,7 @@ def test_final_reward_by_name_and_threshold(tmp_path):
         ({"num_train_epochs": float("inf")}, "num_train_epochs must be a finite number, got inf"),
         ({"top_p": 1.5}, "top_p must be above 0 and at most 1, got 1.5"),
         ({"log_completions": "yes"}, "log_completions must be true or false, got 'yes'"),
-        ({"reward_weights": [float("nan")]}, r"reward_weights=\[nan\] is no list of finite numbers"),
+        ({"reward_weights": [float("nan")]}, r"reward_weights must be a list of finite numbers, got \[nan\]"),
         ({"seed": -1}, "seed must be a whole number from 0 to 4294967295, got -1"),
         (
             {"positives_only": True, "drop_negative_probability": 0.5},
@@ -429,7 +446,7 @@ def test_conversational_prompts(tmp_path):
 
 
 def test_another_trainers_config_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="args is a GRPOConfig; give a MirrorDescentConfig"):
+    with pytest.raises(ValueError, match="args must be a MirrorDescentConfig, got a GRPOConfig"):
         tiny.MirrorDescentTrainer(tiny.model(), [tiny.odd_start], GRPOConfig(str(tmp_path), bf16=False))
 
 

@@ -132,6 +132,7 @@ def test_a_row_whose_reward_is_not_finite_has_no_verdict_and_the_run_goes_on(tmp
     )
     assert len(tiny.logs(trainer, "k15/accuracy")) == 2
     assert tiny.logs(trainer, "k15/non_finite_rewards") == [1, 0]
+    assert trainer.reward_funcs == [tiny.odd_start, sometimes]
     first, *others = told[0]
     assert all(math.isnan(each) for each in first["rewards"].values())
     assert first["advantage"] == 0

@@ -72,7 +72,9 @@ def test_two_processes_equal_one_and_resume(one, tmp_path, wrapper):
         assert ours["rollouts"] == [each for each in theirs["rollouts"] if each["iteration"] > 2]
 
 
-@pytest.mark.parametrize("wrapper", ["DistributedDataParallel", "FSDPLlamaForCausalLM"])
+@pytest.mark.parametrize(
+    "wrapper", [pytest.param("DistributedDataParallel", marks=pytest.mark.slow), "FSDPLlamaForCausalLM"]
+)
 def test_an_update_that_is_not_finite_on_one_rank_is_skipped_on_all(tmp_path, wrapper):
     first, second = run(tmp_path / "run", 2, wrapper, job=BREAKING)
     assert first == second | {"skipped": first["skipped"]}  # the main process logs

@@ -94,7 +94,7 @@ def messages():
             {"reward_funcs": [unnamed_reward_model()]},
             "holds a LlamaForSequenceClassification without a name",
         ),
-        ({"final_reward": "oddstart"}, "final_reward='oddstart' is no reward function; take one of odd_start"),
+        ({"final_reward": "oddstart"}, "final_reward must be one of odd_start, got 'oddstart'"),
         (
             {"eval_dataset": tiny.problems().remove_columns("answer"), "reward_funcs": [needs_answer]},
             "of eval_data",
@@ -162,6 +162,19 @@ def messages():
             r"fields of GenerationConfig, got 'top_q' \(did you mean 'top_[pk]'\?\)",
         ),
         ({"generation_kwargs": {"num_return_sequences": 2}}, "got num_return_sequences=2; set num_generations"),
+        (
+            {"use_transformers_paged": True, "eval_dataset": tiny.problems(4), "eval_on_start": True},
+            "use_transformers_paged must be False where there is an evaluation, got True, .*; leave it out",
+        ),
+        (
+            {
+                "use_transformers_continuous_batching": True,
+                "eval_dataset": tiny.problems(4),
+                "eval_strategy": "steps",
+                "eval_steps": 1,
+            },
+            "use_transformers_continuous_batching must be False where there is an evaluation, got True",
+        ),
         ({"cache_implementation": "foo"}, r"generation_kwargs={}: Invalid `cache_implementation` \(foo\)"),
         ({"use_liger_kernel": True}, "use_liger_kernel=True needs liger-kernel; run pip install liger-kernel"),
         ({"importance_weight_cap": 2.0}, "importance_weight_cap=2.0 needs the engine's log-probabilities"),

@@ -41,6 +41,19 @@ def check_family(config: Any) -> None:
             )
 
 
+def check_bridge_installed() -> None:
+    """Refuse Megatron-Bridge where it is missing.
+
+    Raises:
+        ValueError: With what to install.
+    """
+    if find_spec("megatron.bridge") is None:
+        raise ValueError(
+            "backend.bridge=true needs megatron-bridge, and Transformer Engine with it; install them, or set "
+            f"backend.bridge=false for {', '.join(FAMILIES)}."
+        )
+
+
 def check_bridged(config: Any, tensor_parallel: int) -> None:
     """Refuse a model that Megatron-Bridge cannot split, or would compute otherwise than transformers.
 
@@ -53,11 +66,7 @@ def check_bridged(config: Any, tensor_parallel: int) -> None:
             it looks for where transformers 5 no longer keeps it, or attention has a window, whose tokens it counts
             otherwise.
     """
-    if find_spec("megatron.bridge") is None:
-        raise ValueError(
-            "backend.bridge=true needs megatron-bridge, and Transformer Engine with it; install them, or set "
-            f"backend.bridge=false for {', '.join(FAMILIES)}."
-        )
+    check_bridge_installed()
     if config.vocab_size % tensor_parallel:
         raise ValueError(
             f"backend.tensor_parallel={tensor_parallel} does not divide the model's {config.vocab_size} entries of "
