@@ -31,9 +31,7 @@ def cyaron_folder() -> Path:
     for name, spec in found.items():
         assert spec is not None
         assert spec.origin is not None
-        shutil.copytree(
-            Path(spec.origin).parent, folder / name, ignore=shutil.ignore_patterns("tests", "__pycache__")
-        )
+        shutil.copytree(Path(spec.origin).parent, folder / name, ignore=shutil.ignore_patterns("tests", "__pycache__"))
     # Nothing can be written there from inside, so that each run would compile it again.
     compileall.compile_dir(folder, quiet=2)
     return folder

@@ -9,9 +9,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_threads(
-    work: Callable[[Item], Result], items: Sequence[Item], workers: int
-) -> Iterator[tuple[Item, Result]]:
+def in_threads(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[tuple[Item, Result]]:
     """Do some work on each item, and give each result as soon as it is there.
 
     The threads are daemons: those of a `ThreadPoolExecutor` would hold up an interrupted process until they are done.

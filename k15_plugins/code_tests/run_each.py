@@ -6,9 +6,7 @@ from typing import Any
 from k15_plugins.sandbox import Limits, Outcome, Program, Sandbox, SandboxUnavailable, Status
 
 
-def run_each(
-    sandbox: Sandbox, program: Program, limits: Limits, calls: Iterable[dict[str, Any]]
-) -> Iterator[Outcome]:
+def run_each(sandbox: Sandbox, program: Program, limits: Limits, calls: Iterable[dict[str, Any]]) -> Iterator[Outcome]:
     """Run a program once for each call.
 
     Args:

@@ -100,9 +100,7 @@ def _problem(row: dict[str, Any]) -> UntestedProblem:
         raise ValueError(f"level must be a whole number from 0, got {level!r:.100}; correct it, or leave it out.")
     # A copy of a program has no opinion of its own.
     programs = dict.fromkeys(_submission(number, each) for number, each in enumerate(row["submissions"]))
-    limits = {
-        key: row[key] for key in ("language", "cpu_seconds", "memory_mb", "level") if row.get(key) is not None
-    }
+    limits = {key: row[key] for key in ("language", "cpu_seconds", "memory_mb", "level") if row.get(key) is not None}
     return UntestedProblem(
         id=row["id"],
         prompt=row["prompt"],

@@ -1,10 +1,10 @@
 """How CYaRon 0.7.0 is used, for the model that writes generators.
 
-What CYaRon's own pages show is older in places: 0.7.0 has no `Tree`, and no `VectorRandomMode` at the top level. A test
-runs every line of this text on the installed package.
+What CYaRon's own pages show is older in places: 0.7.0 has no `Tree`, no `VectorRandomMode` at the top level, and its
+`random_paragraph` fails if it is given a `word_count_range`. A test runs every line of this text.
 """
 
-USAGE = '''
+USAGE = """
 from cyaron import *  # also brings randint, randrange, choice, uniform and random from Python's random module
 
 # Numbers and lists
@@ -70,5 +70,5 @@ for i in range(1, 3):
     io.input_writeln(g)
     io.input_write(1, 2, 3, separator=",")
     io.close()
-'''.strip()
+""".strip()
 """One program that shows every call."""

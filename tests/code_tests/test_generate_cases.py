@@ -38,7 +38,12 @@ print("three files are written")
 
 
 def test_what_an_io_writes_to_the_standard_output_is_the_case(sandbox):
-    generator = "import sys\nfrom cyaron import *\nio = IO(sys.stdout, disable_output=True)\nio.input_writeln(randint(1, 99), [4, 5])"
+    generator = """
+import sys
+from cyaron import *
+io = IO(sys.stdout, disable_output=True)
+io.input_writeln(randint(1, 99), [4, 5])
+"""
     made = generate_cases(generator, sandbox, THREE)
     assert all(case.endswith(" 4 5\n") for case in made.cases)
 
@@ -79,7 +84,9 @@ def test_a_generator_that_never_ends_is_given_up_after_three_seeds(sandbox, monk
 
 
 def test_a_large_graph_fits_the_limits(sandbox):
-    made = generate_cases("from cyaron import *\nprint(Graph.graph(20000, 20000))", sandbox, Rules(cases=1, min_valid=1, repeats=1))
+    made = generate_cases(
+        "from cyaron import *\nprint(Graph.graph(20000, 20000))", sandbox, Rules(cases=1, min_valid=1, repeats=1)
+    )
     assert made.cases[0].count("\n") == 20000
     assert LIMITS.output_bytes > 10 * len(made.cases[0])
 

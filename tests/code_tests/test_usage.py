@@ -1,4 +1,4 @@
-"""The text on CYaRon that a model gets is about the installed package: every line runs, and every argument is known."""
+"""The text on CYaRon that a model gets is about the installed package: every line runs, every argument is known."""
 
 import ast
 import contextlib

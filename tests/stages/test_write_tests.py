@@ -14,7 +14,6 @@ from runs.test_cli_training import run, start
 
 from k15_plugins.code_tests.funnel import Funnel
 from k15_plugins.code_tests.in_threads import in_threads
-from k15_plugins.code_tests.prompt import generator_prompt
 from k15_plugins.code_tests.reasons import Dropped, Reason
 from k15_plugins.files.jsonl import append_lines, put_in_order, read_lines
 from k15_plugins.report.funnel import draw_funnel
@@ -85,12 +84,18 @@ def test_a_run_that_is_killed_at_any_place_goes_on_to_the_same_files(tmp_path, m
             append_lines(path, rows)
             written.append(rows)
 
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(stage, "append_lines", append)
-            call(stopped, problems)
         asked = []
+
+        def verify(problem, *rest, asked=asked):
+            asked.append(problem.id)
+            return fake(problem, *rest)
+
         with monkeypatch.context() as patch:
-            patch.setattr(stage, "verify_problem", lambda one, *rest: (asked.append(one.id), fake(one, *rest))[1])
+            patch.setattr(stage, "append_lines", append)
+            with pytest.raises(KeyboardInterrupt):
+                call(stopped, problems)
+        with monkeypatch.context() as patch:
+            patch.setattr(stage, "verify_problem", verify)
             call(stopped, problems)
         assert results(stopped) == whole
         # two_summands is decided by its statement
@@ -102,7 +107,9 @@ def test_a_run_that_is_killed_at_any_place_goes_on_to_the_same_files(tmp_path, m
 
 
 def test_generators_come_from_the_row_or_else_from_the_model(tmp_path, monkeypatch):
-    rows = {name: ROWS[name] | {"generator": None} for name in ("mean", "max_subarray", "shortest_path", "two_summands")}
+    rows = {
+        name: ROWS[name] | {"generator": None} for name in ("mean", "max_subarray", "shortest_path", "two_summands")
+    }
     rows["first_word"] = ROWS["first_word"]
     problems = tmp_path / "untested.jsonl"
     problems.write_text("".join(json.dumps(row) + "\n" for row in rows.values()))

@@ -18,15 +18,24 @@ def f(n):
 print(f(int(input())))
 """
 
+DOUBLING = """
+def pair(n):
+    if n == 0:
+        return 0, 1
+    a, b = pair(n // 2)
+    c, d = a * (2 * b - a), a * a + b * b
+    return (d, c + d) if n % 2 else (c, d)
+print(pair(int(input()))[0])
+"""
+
 SUBMISSIONS = [
     "a, b = 1, 1\nfor _ in range(int(input()) - 1):\n    a, b = b, a + b\nprint(a)",
     SLOW,
     "n = int(input())\nf = [0, 1]\nwhile len(f) <= n:\n    f.append(f[-1] + f[-2])\nprint(f[n])",
-    "from functools import cache\n@cache\ndef f(n):\n    return 1 if n < 3 else f(n - 1) + f(n - 2)\nprint(f(int(input())))",
+    f"from functools import cache\n@cache{SLOW}",
     "n = int(input())\na, b = 0, 1\nwhile n:\n    a, b, n = b, a + b, n - 1\nprint(a)",
     SLOW.replace("f(", "g("),
-    "def pair(n):\n    if n == 0:\n        return 0, 1\n    a, b = pair(n // 2)\n    c, d = a * (2 * b - a), a * a + b * b\n"
-    "    return (d, c + d) if n % 2 else (c, d)\nprint(pair(int(input()))[0])",
+    DOUBLING,
     "f = {1: 1, 2: 1}\nfor i in range(3, 91):\n    f[i] = f[i - 1] + f[i - 2]\nprint(f[int(input())])",
     "n = int(input())\nwhile n > 2:\n    pass\nprint(1)",
     "n = int(input())\nprint(pow(2 << n, n + 1, (4 << 2 * n) - (2 << n) - 1) % (2 << n))",

@@ -25,7 +25,11 @@ FORMS = [
 ]  # fmt: skip
 WHOLE = "print(int(m), int(r))"
 
-SUBMISSIONS = [
-    f"n = int(input())\na = list(map(int, input().split()))\nm = sum(a) / n\nr = (sum(x * x for x in a) / n) ** 0.5\n{form}"
-    for form in [*FORMS[:4], WHOLE, *FORMS[4:]]
-]
+COMPUTE = """
+n = int(input())
+a = list(map(int, input().split()))
+m = sum(a) / n
+r = (sum(x * x for x in a) / n) ** 0.5
+"""
+
+SUBMISSIONS = [COMPUTE + form for form in [*FORMS[:4], WHOLE, *FORMS[4:]]]

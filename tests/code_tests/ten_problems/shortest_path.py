@@ -2,8 +2,9 @@
 
 FATE = None
 
-PROMPT = """You are given n and m (2 <= n <= 12, n - 1 <= m <= 20), then m lines "u v w": a road between the towns u and v
-(1 <= u, v <= n) of length w (1 <= w <= 9). All towns are connected. Print the length of the shortest way from 1 to n."""
+PROMPT = """You are given n and m (2 <= n <= 12, n - 1 <= m <= 20), then m lines "u v w": a road between the towns u
+and v (1 <= u, v <= n) of length w (1 <= w <= 9). All towns are connected.
+Print the length of the shortest way from 1 to n."""
 
 GENERATOR = """
 from cyaron import *
