@@ -19,8 +19,8 @@ from k15_plugins.runs.before import check_before_stage
 from k15_plugins.runs.labels import say, show_any_text
 from k15_plugins.runs.quiet import quiet
 from k15_plugins.runs.resume import shown
-from k15_plugins.sandbox.box import SandboxUnavailable
 from k15_plugins.sandbox import pool
+from k15_plugins.sandbox.box import SandboxUnavailable
 from k15_plugins.trainers.checkpoint import checkpoints_in, is_half
 from k15_plugins.trainers.stopped import TrainingStopped
 
