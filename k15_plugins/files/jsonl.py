@@ -3,7 +3,7 @@
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +78,26 @@ def drop_half_line(path: Path) -> None:
     content = path.read_bytes()
     if not content.endswith(b"\n"):
         os.truncate(path, content.rfind(b"\n") + 1)
+
+
+def put_in_order(path: Path, key: Callable[[Line], Any]) -> None:
+    """Sort the lines of a file, which may be larger than memory.
+
+    Args:
+        path: The file; it is replaced whole.
+        key: By what.
+    """
+    places, offset = [], 0
+    with path.open("rb") as file:
+        for content in file:
+            places.append((key(json.loads(content)), offset))
+            offset += len(content)
+        half = path.with_name(f".{path.name}.{os.getpid()}.half")
+        with half.open("wb") as ordered:
+            for _, place in sorted(places):
+                file.seek(place)
+                ordered.write(file.readline())
+    os.replace(half, path)
 
 
 def _plain(value: Any) -> Any:

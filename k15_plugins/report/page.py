@@ -61,6 +61,11 @@ _FIGURES = {
         "Accuracy against tokens",
         "A point is a model, measured on the held-out problems: higher is more accurate, further left is shorter.",
     ),
+    "funnel": (
+        "What became of the problems",
+        "Left: how many problems are left after each step; a mark shows the share that was left in the paper (1,000 "
+        "problems, 614, 463, 323). Right: why the others were dropped; dropped.jsonl tells of each.",
+    ),
     "alphas": (
         "Weights of the first model",
         "A point is a merge of two models; the number beside it is the weight of the first one.",

@@ -39,6 +39,7 @@ _OF_STAGES = {
     "evaluate.evaluate_models": _MEASURED,
     "select_checkpoint.select_checkpoint": _MEASURED,
     "merge.merge": _MEASURED,
+    "write_tests.write_tests": "step iteration problems kept dropped",
     "warm_start.warm_start": "step iteration accuracy mean_tokens truncated_share wrong_step_share check_share "
     "right_check_share",
 }

@@ -41,6 +41,7 @@ _MAY_DIFFER = (
     "rewards.pool",
     "rewards.address",
     "rewards.workers",
+    "stage.workers",
 )
 # Any layout can load a checkpoint of Megatron.
 _MEGATRON = "k15_plugins.runs.megatron.MegatronBackend"

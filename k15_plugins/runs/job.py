@@ -20,6 +20,7 @@ from k15_plugins.runs.labels import say, show_any_text
 from k15_plugins.runs.quiet import quiet
 from k15_plugins.runs.resume import shown
 from k15_plugins.sandbox import pool
+from k15_plugins.sandbox.box import SandboxUnavailable
 from k15_plugins.trainers.checkpoint import checkpoints_in, is_half
 from k15_plugins.trainers.stopped import TrainingStopped
 
@@ -70,7 +71,7 @@ def _run(run_dir: Path) -> int:
         (run_dir / folder.TRACEBACK).write_text(traceback.format_exc())
         # Hydra wraps what the class or function of a nested node raises.
         cause = error.__cause__ if isinstance(error, InstantiationException) else error
-        if isinstance(cause, ValueError | ImportError | OSError | TrainingStopped):
+        if isinstance(cause, ValueError | ImportError | OSError | SandboxUnavailable | TrainingStopped):
             return _fail(run_dir, " ".join(str(cause).split()), FAILED)
         folder.finish(run_dir, "failed", f"{type(error).__name__}: {error}")
         raise

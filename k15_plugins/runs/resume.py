@@ -126,7 +126,8 @@ def how_to_go_on(run_dir: Path) -> str:
         run_dir: The run's folder.
     """
     step = reached(run_dir)
-    others = any(run_dir.glob(f"*/{folder.STATUS}")) or any(run_dir.glob("samples*"))
+    results = (f"*/{folder.STATUS}", "samples*", "problems.jsonl", "dropped.jsonl")
+    others = any(any(run_dir.glob(name)) for name in results)
     if step is not None:
         lines = [line for line in read_lines(run_dir / METRICS) if line["step"] == step]
         of_rollouts = any("k15/rho_abs_mean" in line for line in lines)

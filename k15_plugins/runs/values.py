@@ -56,7 +56,7 @@ _OF_ADAPTERS: dict[str, Range] = {
     "lora_dropout": (lambda value: 0 <= value < 1, "from 0 to below 1"),
 }
 _OF_STAGES: dict[str, Range] = dict.fromkeys(
-    ("num_samples", "batch_size", "size", "traces", "max_new_tokens", "evaluation_batch_size"), _WHOLE
+    ("num_samples", "batch_size", "size", "traces", "max_new_tokens", "evaluation_batch_size", "workers"), _WHOLE
 ) | dict.fromkeys(("p_wrong", "p_check", "clean_share", "accuracy_loss"), _SHARE)
 _OF_GROUPS = {"stage": _OF_STAGES, **{name: {"seed": RANGES["seed"]} for name in ("model", "sampler")}}
 

@@ -160,8 +160,8 @@ def check_process_reward(names: Sequence[str], final_reward: str | None, args: A
         )
     if process == (names[0] if final_reward is None else final_reward):
         raise ValueError(
-            f"process_reward must stand beside a final reward, got {process!r}, which is the final reward itself; give "
-            "a reward function that tells right answers, and name it by final_reward."
+            f"process_reward must stand beside a final reward, got {process!r}, which is the final reward itself; "
+            "give a reward function that tells right answers, and name it by final_reward."
         )
     weight = (args.reward_weights or [0.0] * len(names))[names.index(process)]
     if weight != 0:

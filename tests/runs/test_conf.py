@@ -28,6 +28,7 @@ NEEDED = {
     "long2short_rejection": ["model.name=some/model"],
     "long2short_dpo": ["model.name=some/model"],
     "long2short_rl": ["model.name=some/model"],
+    "write_tests": ["stage.problems=untested.jsonl"],
     "kimi_rl_hub": ["model.name=some/model", "trainer.args.bf16=false"],
     "kimi_rl_7b_8gpu": ["task.path=problems.jsonl"],
     "kimi_rl_7b_64gpu": ["task.path=problems.jsonl", *SEVERAL],
