@@ -155,13 +155,13 @@ def check_process_reward(names: Sequence[str], final_reward: str | None, args: A
     number = Counter(names)[process]
     if number != 1:
         raise ValueError(
-            f"process_reward must name one reward function, got {process!r}, which names {number} of them; the names are "
-            f"{', '.join(names)}."
+            f"process_reward must name one reward function, got {process!r}, which names {number} of them; the "
+            f"names are {', '.join(names)}."
         )
     if process == (names[0] if final_reward is None else final_reward):
         raise ValueError(
-            f"process_reward must stand beside a final reward, got {process!r}, which is the final reward itself; give a "
-            "reward function that tells right answers, and name it by final_reward."
+            f"process_reward must stand beside a final reward, got {process!r}, which is the final reward itself; "
+            "give a reward function that tells right answers, and name it by final_reward."
         )
     weight = (args.reward_weights or [0.0] * len(names))[names.index(process)]
     if weight != 0:
