@@ -7,7 +7,7 @@ from typing import Any
 
 from k15_plugins.extras import check_installed
 from k15_plugins.rewards.answers import AFTER_ANSWER, boxed_answer, compile_pattern, final_answer, response_text
-from k15_plugins.rewards.verify import GuardedVerifier
+from k15_plugins.rewards.pooled_verifier import PooledVerifier
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def _as_text(right: str | int | float) -> str:
 
 
 class _VerifiedReward:
-    """A final reward whose verifier runs guarded, in a process of its own."""
+    """A final reward whose verifier runs guarded, in the workers of the pool."""
 
     def __init__(
         self, name: str, target: str, answer_pattern: str | None, threshold: float, timeout_seconds: float
@@ -87,7 +87,7 @@ class _VerifiedReward:
         self.__name__ = name
         self._pattern = None if answer_pattern is None else compile_pattern(answer_pattern)
         self._threshold = threshold
-        self._verifier = GuardedVerifier(target, timeout_seconds)
+        self._verifier = PooledVerifier(target, timeout_seconds)
 
     def extract(self, completion: Completion) -> str | None:
         """Return the final answer of a response, or None if it gives none.

@@ -20,6 +20,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from k15_plugins.extras import cure, optional_import
@@ -155,7 +156,7 @@ class _Pool:
         if self._parallel is None:
             import joblib
 
-            self._parallel = joblib.Parallel(
+            parallel = joblib.Parallel(
                 n_jobs=self.workers,
                 backend="loky",
                 return_as="generator_unordered",
@@ -165,6 +166,9 @@ class _Pool:
                 initargs=(os.getpid(),),
                 idle_worker_timeout=_IDLE_SECONDS,
             ).__enter__()
+            with _without_working_directory():  # the first call starts them
+                list(parallel([joblib.delayed(os.getpid)()]))
+            self._parallel = parallel
         return self._parallel
 
     def _run(
@@ -187,7 +191,7 @@ class _Pool:
             self.close()
             if not isinstance(error, Exception):
                 raise
-            return started, f"{type(error).__name__}: {error}"[:500]
+            return started, f"{type(error).__name__}: {error}".partition("\n")[0]
         return started, ""
 
 
@@ -197,6 +201,19 @@ def _call(function: str | Callable[[Any], Any], index: int, item: Any) -> tuple[
         return index, call(item)
     except (Exception, SystemExit) as error:
         return index, Failed(f"{type(error).__name__}: {error}"[:500])
+
+
+@contextmanager
+def _without_working_directory() -> Iterator[None]:
+    """Keep the working directory out of the path of what is started: a file math.py there must not be imported."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONSAFEPATH"]
+        if before is not None:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def _begin_worker(parent: int) -> None:
