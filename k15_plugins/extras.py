@@ -15,6 +15,7 @@ EXTRA_OF = {
     "omegaconf": "recipes",
     "peft": "peft",
     "psutil": "megatron",
+    "ray": "ray",
     "reasoning_gym": "verifiers",
     "rich": "report",
     "sympy": "verifiers",

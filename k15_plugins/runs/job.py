@@ -19,6 +19,7 @@ from k15_plugins.runs.before import check_before_stage
 from k15_plugins.runs.labels import say, show_any_text
 from k15_plugins.runs.quiet import quiet
 from k15_plugins.runs.resume import shown
+from k15_plugins.sandbox import pool
 from k15_plugins.trainers.checkpoint import checkpoints_in, is_half
 from k15_plugins.trainers.stopped import TrainingStopped
 
@@ -57,7 +58,8 @@ def _run(run_dir: Path) -> int:
         say("loading torch and TRL")
     try:
         check_before_stage(config, run_dir)
-    except ValueError as error:
+        pool.use(**(config.get("rewards") or {}))
+    except (ValueError, ConnectionError) as error:
         return _fail(run_dir, str(error), REFUSED)
     try:
         arguments = {key: value for key, value in config["stage"].items() if key != "_target_"}

@@ -12,7 +12,9 @@ from hydra.utils import get_object
 from k15_plugins.extras import cure
 from k15_plugins.runs import hints
 
-TOP_LEVEL = ("seed", "stage", "resume", "metric", "model", "task", "sampler", "reward", "trainer", "backend")
+TOP_LEVEL = (
+    *("seed", "stage", "resume", "metric", "model", "task", "sampler", "reward", "rewards", "trainer", "backend"),
+)
 OF_HYDRA = ("_target_", "_partial_", "_args_", "_recursive_", "_convert_")
 # What only the code that builds a node can give it.
 _GIVEN = {

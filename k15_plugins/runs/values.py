@@ -1,9 +1,11 @@
 """Values of a config that cannot be, refused before anything heavy is imported."""
 
+import inspect
 import math
 from collections.abc import Iterator
 from typing import Any
 
+from k15_plugins.sandbox import pool
 from k15_plugins.trainers.values import RANGES, Range
 
 GROUPS = ("stage", "model", "task", "sampler", "trainer", "backend")
@@ -80,6 +82,7 @@ def check_values(config: dict[str, Any]) -> None:
         if name != "trainer" or config["stage"]["_target_"] in NEEDED:
             _check_group(name, config.get(name), optional=name not in ("stage", "backend"))
     _check_rewards(config.get("reward"))
+    _check_pool(config.get("rewards"))
     for name in NEEDED.get(config["stage"]["_target_"], ()):
         if not config.get(name):
             stage = config["stage"]["_target_"].rpartition(".")[2]
@@ -139,6 +142,19 @@ def _check_rewards(nodes: Any) -> None:
             raise ValueError(
                 f"reward.{name} must have a _target_, and has none; set the class or function, or remove it."
             )
+
+
+def _check_pool(node: Any) -> None:
+    if node is None:
+        return
+    known = list(inspect.signature(pool.use).parameters)
+    if not isinstance(node, dict) or (unknown := [key for key in node if key not in known]):
+        given = node if not isinstance(node, dict) else unknown[0]
+        raise ValueError(
+            f"rewards must be a group of the keys {', '.join(known)}, got {given!r:.100}; leave it out, and choose "
+            "reward functions by reward=...."
+        )
+    pool.check_use(**node)
 
 
 def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -76,7 +76,10 @@ def use(pool: str = "loky", address: str | None = None, workers: int | None = No
     global _pool
     check_use(pool, address, workers)
     _pool.close()
-    _pool = _Pool(pool, address, workers)
+    if pool == "ray":
+        cores = _connect(address)
+        workers = workers or max(1, cores // int(os.environ.get("WORLD_SIZE", "1")))
+    _pool = _Pool(pool, workers)
 
 
 def check_use(pool: Any = "loky", address: Any = None, workers: Any = None) -> None:
@@ -106,9 +109,8 @@ def check_use(pool: Any = "loky", address: Any = None, workers: Any = None) -> N
 
 
 class _Pool:
-    def __init__(self, pool: str, address: str | None, workers: int | None) -> None:
+    def __init__(self, pool: str, workers: int | None) -> None:
         self._pool = pool
-        self._address = address
         self._workers = workers
         self._parallel: Any = None
         self._lock = threading.Lock()
@@ -150,7 +152,7 @@ class _Pool:
             if self._parallel is not None:  # a fork: what joblib started is the parent's
                 return True
             self._lock, self._pid = threading.Lock(), os.getpid()
-        return self.workers == 1 or bool(multiprocessing.current_process().daemon)
+        return (self.workers == 1 and self._pool == "loky") or bool(multiprocessing.current_process().daemon)
 
     def _start(self) -> Any:
         if self._parallel is None:
@@ -158,16 +160,15 @@ class _Pool:
 
             parallel = joblib.Parallel(
                 n_jobs=self.workers,
-                backend="loky",
+                backend=self._pool,
                 return_as="generator_unordered",
                 batch_size=1,
                 max_nbytes=None,
-                initializer=_begin_worker,
-                initargs=(os.getpid(),),
-                idle_worker_timeout=_IDLE_SECONDS,
-            ).__enter__()
-            with _without_working_directory():  # the first call starts them
-                list(parallel([joblib.delayed(os.getpid)()]))
+                **(_OF_LOKY | {"initargs": (os.getpid(),)} if self._pool == "loky" else {}),
+            )
+            with _without_working_directory():
+                parallel.__enter__()
+                list(parallel([joblib.delayed(os.getpid)()]))  # starts all of them
             self._parallel = parallel
         return self._parallel
 
@@ -193,6 +194,17 @@ class _Pool:
                 raise
             return started, f"{type(error).__name__}: {error}".partition("\n")[0]
         return started, ""
+
+
+def _connect(address: str | None) -> int:
+    """Join a Ray cluster, and return how many cores it has."""
+    with optional_import():
+        import ray
+        from ray.util.joblib import register_ray
+
+    ray.init(address, ignore_reinit_error=True, log_to_driver=False, logging_level="warning")
+    register_ray()
+    return int(ray.cluster_resources()["CPU"])
 
 
 def _call(function: str | Callable[[Any], Any], index: int, item: Any) -> tuple[int, Any]:
@@ -228,4 +240,5 @@ def _begin_worker(parent: int) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-_pool = _Pool("loky", None, None)
+_OF_LOKY = {"initializer": _begin_worker, "idle_worker_timeout": _IDLE_SECONDS}
+_pool = _Pool("loky", None)
