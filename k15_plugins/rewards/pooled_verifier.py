@@ -1,4 +1,4 @@
-"""Verification by all workers of the pool: each has a guarded verifier of its own, and takes a few samples at a time."""
+"""Verification by all workers of the pool, each with a guarded verifier of its own and a few samples at a time."""
 
 from collections.abc import Sequence
 from functools import lru_cache
