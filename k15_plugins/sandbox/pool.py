@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from k15_plugins.extras import cure, optional_import
+from k15_plugins.extras import cure
 
 POOLS = ("loky", "ray")
 # Workers wait for their next batch as long as an iteration may last; they end with the process that started them.
@@ -67,7 +67,7 @@ def use(pool: str = "loky", address: str | None = None, workers: int | None = No
         pool: "loky" for processes of this machine, "ray" for a Ray cluster.
         address: Of the Ray cluster, "HOST:PORT", or "auto" for the one that this machine belongs to.
         workers: How many; None for all cores of the machine, or of the cluster, shared among the processes of the
-            job. With 1 on loky nothing is started: calls run in this process.
+            job. With 1 nothing is started: calls run in this process.
 
     Raises:
         ValueError: If a value cannot be, or Ray is not installed, in one sentence.
@@ -77,8 +77,10 @@ def use(pool: str = "loky", address: str | None = None, workers: int | None = No
     check_use(pool, address, workers)
     _pool.close()
     if pool == "ray":
-        cores = _connect(address)
-        workers = workers or max(1, cores // int(os.environ.get("WORLD_SIZE", "1")))
+        from k15_plugins.sandbox.ray_backend import join
+
+        cores = join(address)  # one worker would be none of the cluster's
+        workers = workers or max(2, cores // int(os.environ.get("WORLD_SIZE", "1")))
     _pool = _Pool(pool, workers)
 
 
@@ -152,19 +154,23 @@ class _Pool:
             if self._parallel is not None:  # a fork: what joblib started is the parent's
                 return True
             self._lock, self._pid = threading.Lock(), os.getpid()
-        return (self.workers == 1 and self._pool == "loky") or bool(multiprocessing.current_process().daemon)
+        return self.workers == 1 or bool(multiprocessing.current_process().daemon)
 
     def _start(self) -> Any:
         if self._parallel is None:
             import joblib
 
+            backend: Any = self._pool
+            options: dict[str, Any] = {}
+            if backend == "ray":
+                from k15_plugins.sandbox.ray_backend import RayTasks
+
+                backend = RayTasks(nesting_level=0)
+            else:
+                options = {"initializer": _begin_worker, "initargs": (os.getpid(),)}
+                options["idle_worker_timeout"] = _IDLE_SECONDS
             parallel = joblib.Parallel(
-                n_jobs=self.workers,
-                backend=self._pool,
-                return_as="generator_unordered",
-                batch_size=1,
-                max_nbytes=None,
-                **(_OF_LOKY | {"initargs": (os.getpid(),)} if self._pool == "loky" else {}),
+                self.workers, backend, return_as="generator_unordered", batch_size=1, max_nbytes=None, **options
             )
             with _without_working_directory():
                 parallel.__enter__()
@@ -194,17 +200,6 @@ class _Pool:
                 raise
             return started, f"{type(error).__name__}: {error}".partition("\n")[0]
         return started, ""
-
-
-def _connect(address: str | None) -> int:
-    """Join a Ray cluster, and return how many cores it has."""
-    with optional_import():
-        import ray
-        from ray.util.joblib import register_ray
-
-    ray.init(address, ignore_reinit_error=True, log_to_driver=False, logging_level="warning")
-    register_ray()
-    return int(ray.cluster_resources()["CPU"])
 
 
 def _call(function: str | Callable[[Any], Any], index: int, item: Any) -> tuple[int, Any]:
@@ -240,5 +235,4 @@ def _begin_worker(parent: int) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-_OF_LOKY = {"initializer": _begin_worker, "idle_worker_timeout": _IDLE_SECONDS}
 _pool = _Pool("loky", None)
