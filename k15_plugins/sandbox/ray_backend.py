@@ -4,6 +4,7 @@ Ray's own backend for joblib gives every call to one of its processes before tha
 hangs would wait while other processes have nothing to do.
 """
 
+import socket
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -66,8 +67,11 @@ def join(address: str | None) -> int:
         import ray
 
     try:
+        if address and address != "auto":  # Ray itself would try for minutes
+            host, _, port = address.rpartition(":")
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address, ignore_reinit_error=True, log_to_driver=False, logging_level="warning")
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise ConnectionError(
             f"rewards.address must be the address of a running Ray cluster, got {address!r} ({reason:.300}); start "

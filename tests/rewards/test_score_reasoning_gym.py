@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+from hostile import ISSUE, TAKE_OVER, malformed, payloads
 from reasoning_gym.factory import DATASETS, create_dataset
 
+from k15_plugins.rewards.pooled_verifier import PooledVerifier
 from k15_plugins.rewards.verify import GuardedVerifier
+from k15_plugins.sandbox import pool
 from k15_plugins.tasks.entries import dump_entry
 from k15_plugins.tasks.reasoning_gym import Task, reasoning_gym_problems
 
@@ -15,45 +18,6 @@ READ_BY_SYMPY = [
     *("countdown", "puzzle24", "polynomial_multiplication", "simple_integration", "intermediate_integration")
 ]
 READ_BY_PYTHON = ["binary_matrix", "n_queens", "spiral_matrix", "string_insertion"]
-
-TAKE_OVER = (
-    "import k15_plugins.rewards.score_reasoning_gym as m; "
-    "m._scorer=lambda *a: type(chr(65), (), dict(score_answer=lambda *a: 1.0))(); m._NAMES.clear(); "
-    "m.has_form=m.is_right=lambda *a: True"
-)
-ISSUE = "x.__class__._eval_subs.__globals__['__builtins__']['exec']({code!r})"
-
-
-def payloads(code, canary):
-    """Ways to run code, or to write to a file, from within an expression."""
-    touch = f"__import__('pathlib').Path({canary!r}).touch()"
-    letters = "+".join(f"chr({ord(letter)})" for letter in code)
-    return [
-        ISSUE.format(code=code),
-        f"__import__('builtins').exec({code!r})",
-        touch,
-        f"[{touch}]",
-        f"[[{touch}]]",
-        f"({touch},)",
-        f"{{'a': {touch}}}",
-        f"open({canary!r}, 'w').close()",
-        f"eval({touch!r})",
-        f"exec({letters})",
-        f"sympify({touch!r})",
-        f"lambda: {touch}",
-        f"(lambda: {touch})()",
-        f"[{touch} for a in [1]]",
-        f"f'{{{touch}}}'",
-        f"().__class__.__base__.__subclasses__()[0].__init__.__globals__ or {touch}",
-        f"ｅｘｅｃ({code!r})",
-        f"__import__\n('pathlib').Path({canary!r}).touch()",
-        f"789 if {touch} else 2",
-        f"sin(x, key={touch})",
-        f"exp(*[{touch}])",
-        f"Symbol('x').__class__._eval_subs.__globals__['__builtins__']['exec']({code!r})",
-        f"S({touch!r})",
-        f"789; {touch}",
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -90,18 +54,26 @@ def test_an_answer_does_not_take_over_the_scorer(name, scorer, problems):
     assert _verdicts(scorer, ["wrong"], problems["chain_sum"]).scores == [0.0]
 
 
-def test_no_task_runs_an_answer_or_lets_it_change_a_later_verdict(scorer, problems, tmp_path):
-    canary = tmp_path / "ran"
-    attacks = payloads(f"open({str(canary)!r}, 'w'); {TAKE_OVER}", str(canary))
+def test_no_task_runs_an_answer_or_lets_it_change_a_later_verdict(problems, tmp_path):
+    pool.use(workers=2)
+    verifier = PooledVerifier("k15_plugins.rewards.score_reasoning_gym:score", timeout_seconds=5)
+    honest, hostile, added = [], [], []
     for name, row in problems.items():
-        honest = [row["answer"].strip(), "no such thing"]
-        before = _verdicts(scorer, honest, row)
+        canary = str(tmp_path / name)
+        attacks = payloads(f"open({canary!r}, 'w'); {TAKE_OVER}", canary)
         right = " ".join(row["answer"].split())  # some scorers look for it first; gsm_symbolic asks for no more
-        hostile = attacks if name in READ_BY_SYMPY + READ_BY_PYTHON else attacks[::2]
-        verdicts = _verdicts(scorer, [*hostile, f"{right} + {attacks[2]}"], row)
-        assert not canary.exists(), name
-        assert max(verdicts.scores[:-1]) < 1, name
-        assert _verdicts(scorer, honest, row) == before, name
+        key = (row["task"], row["entry"])
+        honest += [(row["answer"].strip(), *key), ("no such thing", *key)]
+        some = attacks if name in READ_BY_SYMPY + READ_BY_PYTHON else attacks[::3]
+        hostile += [(answer, *key) for answer in [*some, *malformed(canary)]]
+        added.append((f"{right} + {attacks[2]}", *key))
+    before = verifier(honest)
+    assert before.scores == [1.0, 0.0] * len(problems)
+    assert max(verifier(hostile).scores) < 1
+    verifier(added)
+    assert not list(tmp_path.iterdir())
+    assert verifier(honest) == before
+    pool.use()
 
 
 @pytest.mark.parametrize("name", READ_BY_SYMPY)

@@ -33,6 +33,7 @@ def judge(what: str, *arguments: str) -> float:
         "say and hang": lambda: _say_and_hang(*arguments),
         "pass from now on": _pass_from_now_on,
         "kill the parent": lambda: _signal_the_parent(signal.SIGKILL),
+        "kill the worker": _kill_the_worker,
         "stop the parent": lambda: _signal_the_parent(signal.SIGSTOP),
         "leave a daemon": lambda: _leave_a_daemon(*arguments),
         "sockets": _sockets,
@@ -84,6 +85,12 @@ def _pass_from_now_on():
 
 def _signal_the_parent(what):
     os.kill(os.getppid(), what)
+    time.sleep(1000)
+
+
+def _kill_the_worker():
+    """End the process that started this one's parent: a worker of the pool."""
+    os.kill(int(Path(f"/proc/{os.getppid()}/stat").read_text().rsplit(")", 1)[1].split()[1]), signal.SIGKILL)
     time.sleep(1000)
 
 
