@@ -41,7 +41,7 @@ def payloads(code, canary):
 
 
 def malformed(canary):
-    """Texts that overwhelm a parser, or that formatting or unpickling would run; most tasks call them plainly wrong."""
+    """Texts that overwhelm a parser, or that formatting, unpickling or a shell would run."""
     return [
         "9**9**9**9",
         "(" * 100_000 + "1" + ")" * 100_000,
