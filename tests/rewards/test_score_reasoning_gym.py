@@ -13,6 +13,13 @@ from k15_plugins.tasks.entries import dump_entry
 from k15_plugins.tasks.reasoning_gym import Task, reasoning_gym_problems
 
 LEVEL_0_UNUSABLE = {"knight_swap", "sokoban"}  # as in tests/tasks/test_reasoning_gym_problems.py
+NO_ANSWER_GIVEN = {
+    "boxnet",
+    "graph_color",
+    "propositional_logic",
+    "rubiks_cube",
+    "rush_hour",
+}  # any valid one is right
 ALL_TASKS = sorted(DATASETS.keys() - {"composite"})
 READ_BY_SYMPY = [
     *("countdown", "puzzle24", "polynomial_multiplication", "simple_integration", "intermediate_integration")
@@ -68,7 +75,7 @@ def test_no_task_runs_an_answer_or_lets_it_change_a_later_verdict(problems, tmp_
         hostile += [(answer, *key) for answer in [*some, *malformed(canary)]]
         added.append((f"{right} + {attacks[2]}", *key))
     before = verifier(honest)
-    assert before.scores == [1.0, 0.0] * len(problems)
+    assert before.scores == [score for name in problems for score in (float(name not in NO_ANSWER_GIVEN), 0.0)]
     assert max(verifier(hostile).scores) < 1
     verifier(added)
     assert not list(tmp_path.iterdir())
