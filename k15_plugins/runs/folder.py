@@ -38,6 +38,9 @@ _MAY_DIFFER = (
     "trainer.args.vllm_server_host",
     "trainer.args.vllm_server_port",
     "backend.address",
+    "rewards.pool",
+    "rewards.address",
+    "rewards.workers",
 )
 # Any layout can load a checkpoint of Megatron.
 _MEGATRON = "k15_plugins.runs.megatron.MegatronBackend"

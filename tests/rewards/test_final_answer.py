@@ -5,6 +5,7 @@ import logging
 import pickle
 
 import pytest
+from hostile import malformed, payloads
 
 from k15_plugins.rewards import ExactMatchReward, MathReward, ReasoningGymReward
 from k15_plugins.tasks.entries import dump_entry
@@ -279,3 +280,22 @@ def test_a_right_answer_that_is_neither_text_nor_number_is_refused(reward):
 def test_a_full_stop_is_no_part_of_the_answer():
     values, _ = call(ExactMatchReward(), ["the answer is 12.", "Answer: 12.5", "Answer: 1.2"], answer=["12"] * 3)
     assert values == [1.0, 0.0, 0.0]
+
+
+def test_no_answer_to_mathematics_is_run_or_changes_a_later_verdict(tmp_path):
+    canary = str(tmp_path / "ran")
+    take_over = "import k15_plugins.rewards.score_math as m; m._is_equal = m._equal = lambda *a: True"
+    attacks = [*payloads(f"open({canary!r}, 'w'); {take_over}", canary), *malformed(canary)]
+    golds = ["7", r"\frac{x^2}{2} + C", r"\{1, 2\}", "B"]
+    honest = [rf"\boxed{{{gold}}}" for gold in golds] + [r"\boxed{8}"] * len(golds)
+    for reward, form in (
+        (MATH, r"\boxed{{{}}}"),
+        (MathReward(timeout_seconds=20, strict=False), "The answer is ${}$."),
+    ):
+        expected = [1.0] * len(golds) + [0.0] * len(golds)
+        assert call(reward, honest, answer=golds * 2)[0] == expected
+        hostile = [(form.format(attack), gold) for gold in golds for attack in attacks]
+        values, _ = call(reward, [text for text, _ in hostile], answer=[gold for _, gold in hostile])
+        assert sum(values) == 0
+        assert call(reward, honest, answer=golds * 2)[0] == expected
+    assert not list(tmp_path.iterdir())

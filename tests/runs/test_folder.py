@@ -17,6 +17,12 @@ def test_megatron_goes_on_in_another_layout_and_beside_another_server():
     check_same_config(config(MEGATRON), config(now, vllm_server_host="other"))
 
 
+def test_a_run_goes_on_with_verifiers_elsewhere_and_from_before_there_was_a_choice():
+    now = config(ONE) | {"rewards": {"pool": "ray", "address": "first:6379", "workers": 64}}
+    check_same_config(config(ONE) | {"rewards": {"pool": "loky", "address": None, "workers": None}}, now)
+    check_same_config(config(ONE), now)
+
+
 @pytest.mark.parametrize(
     ("before", "now", "key"),
     [
