@@ -150,15 +150,20 @@ class _Pool:
         return max(1, joblib.cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
     def _runs_here(self) -> bool:
-        if self._pid != os.getpid():
-            if self._parallel is not None:  # a fork: what joblib started is the parent's
-                return True
-            self._lock, self._pid = threading.Lock(), os.getpid()
-        return self.workers == 1 or bool(multiprocessing.current_process().daemon)
+        if self._pid != os.getpid():  # a fork: a thread that is not here may hold the lock
+            self._parallel, self._lock, self._pid = None, threading.Lock(), os.getpid()
+        is_of_parent = _started_in not in (
+            None,
+            os.getpid(),
+        )  # what joblib started before a fork does not work after it
+        return is_of_parent or self.workers == 1 or bool(multiprocessing.current_process().daemon)
 
     def _start(self) -> Any:
+        global _started_in
         if self._parallel is None:
             import joblib
+
+            _started_in = os.getpid()
 
             backend: Any = self._pool
             options: dict[str, Any] = {}
@@ -236,3 +241,4 @@ def _begin_worker(parent: int) -> None:
 
 
 _pool = _Pool("loky", None)
+_started_in: int | None = None

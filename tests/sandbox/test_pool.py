@@ -78,6 +78,7 @@ def test_threads_share_the_pool():
 
 def test_a_fork_works_by_itself_and_leaves_the_workers_to_its_parent():
     pool.map(abs, [1])
+    pool.use(workers=2)  # the workers of before are joblib's still
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
