@@ -75,7 +75,8 @@ def test_no_task_runs_an_answer_or_lets_it_change_a_later_verdict(problems, tmp_
         hostile += [(answer, *key) for answer in [*some, *malformed(canary)]]
         added.append((f"{right} + {attacks[2]}", *key))
     before = verifier(honest)
-    assert before.scores == [score for name in problems for score in (float(name not in NO_ANSWER_GIVEN), 0.0)]
+    assert [value >= 1 for value in before.scores[::2]] == [name not in NO_ANSWER_GIVEN for name in problems]
+    assert max(before.scores[1::2]) < 1
     assert max(verifier(hostile).scores) < 1
     verifier(added)
     assert not list(tmp_path.iterdir())

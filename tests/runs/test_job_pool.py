@@ -34,12 +34,17 @@ def test_a_job_has_the_workers_of_its_config(rewards, workers, tmp_path, monkeyp
 
 
 def test_a_cluster_that_is_not_there_is_told_before_the_stage(tmp_path, monkeypatch):
+    (tmp_path / "stage_that_says_workers.py").write_text(STAGE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+
     def nowhere(address):
         raise ConnectionError(f"rewards.address must be the address of a running Ray cluster, got {address!r}")
 
     monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
     monkeypatch.setattr("k15_plugins.sandbox.ray_backend.join", nowhere)
-    config = {"seed": 0, "stage": {"_target_": "builtins.print"}, "rewards": {"pool": "ray", "address": "a:1"}}
+    stage = {"_target_": "stage_that_says_workers.say_workers"}
+    config = {"seed": 0, "stage": stage, "rewards": {"pool": "ray", "address": "a:1"}}
     _write(tmp_path, config)
     assert job._run(tmp_path) == job.REFUSED
     assert "got 'a:1'" in folder.read_status(tmp_path)["error"]
+    assert not (tmp_path / "workers").exists()
