@@ -22,10 +22,10 @@ PROBLEMS, ANSWERS = 64, 8
 ARMS = {"none hangs": "", "2 % burn the processor": "burn", "2 % sleep": "sleep"}
 TEXT = """# The pool of verifiers
 
-`python benchmarks/verifier_pool.py` verifies {size} answers, {answers} to each of {problems} problems, as `MathReward`
-does: by one guarded process, which forks for one sample at a time, and by the pool of {workers} workers, each of which
-has such a process. The limit of a sample is 5 s of processor time, and 30 s by the clock. Times are by the clock; in
-each row both gave the same verdicts.
+`python benchmarks/verifier_pool.py --limit {limit:g}` verifies {size} answers, {answers} to each of {problems}
+problems, as `MathReward` does: by one guarded process, which forks for one sample at a time, and by the pool of
+{workers} workers, each of which has such a process. The limit of a sample is {limit:g} s of processor time, and
+{wall:g} s by the clock. Times are by the clock; in each row both gave the same verdicts.
 
 | answers | not verified | right | one process, s | pool, s | |
 |---|---|---|---|---|---|
@@ -41,12 +41,12 @@ def batch(hanging: str) -> list[tuple[str, str, bool, bool]]:
     """Return the answers to all problems; of these, 2 % hang where it is said how."""
     samples = []
     for problem in range(PROBLEMS):
-        root, share = rf"\sqrt{{{problem + 2}}}", 2 * problem + 1
+        right = rf"{problem + 1}\sqrt{{{problem + 2}}}" if problem % 8 == 0 else str(problem)
         for answer in range(ANSWERS):
-            given = f"{root} + {share + answer % 2 * answer}/{problem + 3} + {answer}x - {answer}x"
+            given = f"x_{answer} = {right}" if answer % 2 else f"{right}{answer}"
             if hanging and len(samples) % 51 == 25:
                 given = f"{hanging} {problem} {answer}"
-            samples.append((given, rf"\frac{{{share}}}{{{problem + 3}}} + {root}", True, False))
+            samples.append((given, right, True, False))
     return samples
 
 
@@ -77,9 +77,11 @@ def main() -> None:
     """Measure all arms and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=3, help="of the arm in which none hangs")
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--limit", type=float, default=5.0, help="of a sample, in seconds of processor time")
+    arguments = parser.parse_args()
+    repeats, limit = arguments.repeats, arguments.limit
     before = os.getloadavg()[0]
-    one, many = GuardedVerifier(TARGET), PooledVerifier(TARGET)
+    one, many = GuardedVerifier(TARGET, limit), PooledVerifier(TARGET, limit)
     start_one, _ = timed(one, batch("")[:1])
     start_many, _ = timed(many, [(str(n), str(n), True, False) for n in range(8 * pool.workers())])
     rows = []
@@ -88,7 +90,7 @@ def main() -> None:
         print(rows[-1], flush=True)
     figures = {"before": before, "after": os.getloadavg()[0], "start_one": start_one, "start_many": start_many}
     words = {"rows": "\n".join(rows), "workers": pool.workers(), "cores": os.cpu_count(), "repeats": repeats}
-    sizes = {"size": PROBLEMS * ANSWERS, "problems": PROBLEMS, "answers": ANSWERS}
+    sizes = {"size": PROBLEMS * ANSWERS, "problems": PROBLEMS, "answers": ANSWERS, "limit": limit, "wall": 6 * limit}
     PAGE.write_text(TEXT.format(**figures, **words, **sizes))
 
 
