@@ -154,7 +154,7 @@ def test_workers_end_with_a_killed_process_and_neither_run_its_script_nor_read_i
     started = _descendants(process.pid)
     assert len(started) >= 4  # two workers, and a guarded process of each
     process.kill()
-    _, errors = process.communicate()  # waits for all that hold its pipes
+    _, errors = process.communicate(timeout=60)  # waits for all that hold its pipes
     assert "wrong module" not in errors
     end = time.monotonic() + 30
     while any(_is_running(pid) for pid in started):
