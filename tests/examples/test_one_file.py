@@ -323,6 +323,8 @@ def test_a_rollout_in_segments_equals_one_in_one_piece(one_file, monkeypatch):
     def seen_generate(ids_BT, attention_mask, **options):
         rows = zip(ids_BT, attention_mask.bool(), strict=True)
         seen[:] = [ids_T[mask_T].tolist() for ids_T, mask_T in rows]
+        assert options["do_sample"]
+        assert options["top_k"] == 0
         return generate(ids_BT, attention_mask=attention_mask, **options)
 
     monkeypatch.setattr(model, "generate", seen_generate)
