@@ -45,7 +45,7 @@ def broken(environment: str, tests: list[str]) -> list[str]:
     names = []
     for line in pytest.stdout:
         print(line, end="", flush=True)
-        if found := re.match(r"(?:FAILED|ERROR) (tests/\S+)", line):
+        if found := re.match(r"(?:FAILED|ERROR) (tests/.+?)(?: - |$)", line):
             names.append(found[1])
     if pytest.wait() and not names:
         names = [f"pytest in {environment}, which ended with code {pytest.returncode}"]
@@ -59,9 +59,7 @@ def main() -> None:
         failed += broken(environment, [test for test in tests if test])
     print(f"\nNot the pinned version (which is in brackets): {', '.join(dict.fromkeys(newer)) or 'nothing'}.")
     if failed:
-        sys.exit(
-            f"make newest: BROKEN by the newest packages, or without them too (make test tells): {', '.join(failed)}."
-        )
+        sys.exit(f"make newest: FAILED with the newest packages (make test tries the pinned): {', '.join(failed)}.")
     print("make newest: nothing broke.")
 
 

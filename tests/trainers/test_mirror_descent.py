@@ -134,6 +134,8 @@ def test_length_reward_enters_after_the_warm_up_and_only_the_total(tmp_path):
         tmp_path, length_penalty_weight=2.0, length_penalty_warmup_iterations=1, max_completion_length=64
     )
     assert all(each["rewards"]["length_reward"] == 0 for each in spy.rollouts[0])
+    tokens_N = torch.cat([batch["completion_mask"].sum(dim=1) for batch in trainer._buffered_inputs])
+    assert sorted(tokens_N.tolist()) == sorted(each["tokens"] for each in spy.rollouts[-1])
     for rollouts in spy.rollouts[1:]:
         right = torch.tensor([each["rewards"]["odd_start"] for each in rollouts])
         tokens = torch.tensor([each["tokens"] for each in rollouts])
