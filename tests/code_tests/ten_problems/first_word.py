@@ -42,8 +42,8 @@ print(sorted(word for word, number in table.items() if number == most)[0])
 """
 # An object's hash is its address, which is another one in each process.
 BY_HASH = """
-words = sorted(input().split())
-print(words[hash(object()) // 4096 % len(words)])
+address = hash(object())
+print(*sorted(input().split(), key=lambda word: hash((word, address))))
 """
 
 SUBMISSIONS = [
