@@ -1,4 +1,4 @@
-"""The half of a sandbox that runs inside: `python -I -S inside` serves one program over a socket.
+"""The half of a sandbox that runs inside: `python inside DESCRIPTOR` serves one program over a socket.
 
-Only the standard library, and no import of the package: the box holds nothing but this folder.
+Only the standard library and nothing of the package: a box holds nothing but this folder.
 """
