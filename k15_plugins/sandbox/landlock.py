@@ -51,7 +51,7 @@ class LandlockSandbox(LocalSandbox):
             "packages": packages,
             "namespaces": False,
             "landlock": {
-                "readable": [*libraries, files, *packages, *map(str, INSIDE.iterdir()), *DEVICES],
+                "readable": [*libraries, files, *packages, *DEVICES],
                 "executable": runnable,
                 "writable": [scratch, "/dev/null"],
             },

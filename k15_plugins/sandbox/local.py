@@ -1,5 +1,6 @@
 """What the sandboxes on this machine share: `BwrapSandbox` and `LandlockSandbox` say how a server is walled in."""
 
+import copy
 import os
 import platform
 import sys
@@ -29,6 +30,10 @@ class LocalSandbox:
     """What to do if it does not work, as the second half of a sentence."""
     drops_root = False
     """Whether root's programs run as another user."""
+    watches_threads = False
+    """Whether threads are counted from outside."""
+    blames = False
+    """Whether a program whose boxes die is looked at: is it to blame, or do all boxes die?"""
 
     def __init__(self) -> None:
         """See that this machine isolates.
@@ -44,6 +49,7 @@ class LocalSandbox:
             )
         self.interpreter = find_interpreter(readable_by_others=self.drops_root and os.geteuid() == 0)
         check_canaries(self, self.cure)
+        self.blames = True
 
     def open(self, program: Program, limits: Limits = Limits()) -> AbstractContextManager[LocalBox | NotCompiledBox]:  # noqa: B008
         """Make a box for a program; see `Sandbox.open`.
@@ -66,6 +72,16 @@ class LocalSandbox:
     def box(self, task: Task, limits: Limits) -> LocalBox:
         """Make a box for what its server is to do."""
         return LocalBox(self, task, limits)
+
+    def problem(self) -> str:
+        """Return why boxes of harmless programs do not work at present; "" if they do."""
+        probe = copy.copy(self)
+        probe.blames = False
+        try:
+            check_canaries(probe, self.cure)
+        except SandboxUnavailable as error:
+            return str(error)
+        return ""
 
     def launch(self, folder: Path, task: Task, limits: Limits) -> tuple[list[str], dict[str, Any]]:
         """Return the command that starts a server in isolation, and what to tell it about its surroundings.

@@ -11,8 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from k15_plugins.sandbox.box import SandboxUnavailable
-from k15_plugins.sandbox.canary import check_canaries
 from k15_plugins.sandbox.inside import result
 from k15_plugins.sandbox.outcome import Outcome, Status
 from k15_plugins.sandbox.process import BoxDied, Result, ServerProcess
@@ -111,7 +109,8 @@ class LocalBox:
         return outcome
 
     def _was_kept_waiting(self, outcome: Outcome) -> bool:
-        return _ASLEEP * outcome.wall_seconds < outcome.cpu_seconds <= self._limits.cpu_seconds
+        wall = outcome.wall_seconds
+        return wall >= self._wall_seconds and _ASLEEP * wall < outcome.cpu_seconds <= self._limits.cpu_seconds
 
     def _ask(self, message: tuple[Any, ...]) -> Outcome:
         """Ask the server, and a fresh one if it dies; if that dies too and others do not, blame the program."""
@@ -127,10 +126,8 @@ class LocalBox:
             except (BoxDied, OSError) as error:
                 self._stop()
                 words = str(error)
-        try:
-            _check_others(self._sandbox, self._task)
-        except SandboxUnavailable as error:
-            return Outcome(Status.BOX_FAILED, stderr=str(error))
+        if problem := self._sandbox.problem() if self._sandbox.blames else words:
+            return Outcome(Status.BOX_FAILED, stderr=problem)
         return Outcome(Status.KILLED, stderr=f"it ended its box twice: {words}")
 
     def _start(self) -> None:
@@ -147,7 +144,8 @@ class LocalBox:
             "machine": self._sandbox.machine,
         }
         environment = self._sandbox.environment(surroundings["scratch"])
-        self._server = ServerProcess(command, environment, self._limits.output_bytes)
+        most_threads = limits["threads"] if self._sandbox.watches_threads else None
+        self._server = ServerProcess(command, environment, max(limits["output_bytes"], 4096), most_threads)
         compiled = self._server.ask(job, _COMPILE_SECONDS)
         if compiled.wait_status != 0 or compiled.ended_by:
             words = compiled.stderr.decode("utf-8", "replace") or "compiling it took more than it may take"
@@ -182,11 +180,6 @@ class LocalBox:
             facts.wall_seconds,
             facts.memory_bytes,
         )
-
-
-def _check_others(sandbox: "LocalSandbox", task: Task) -> None:
-    """See whether boxes of other programs live."""
-    check_canaries(sandbox, sandbox.cure)
 
 
 def _check_names(files: Mapping[str, bytes]) -> None:

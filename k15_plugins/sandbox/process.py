@@ -2,6 +2,7 @@
 
 import marshal
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -11,8 +12,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from k15_plugins.sandbox.inside.result import RESULT
+from k15_plugins.sandbox.thread_watch import end_crowds
 
 _START_SECONDS = 60.0
+_WATCH_SECONDS = 0.05
 _LAUNCHER_WORDS = 2000
 
 
@@ -35,16 +38,22 @@ class Result(NamedTuple):
 class ServerProcess:
     """A running server."""
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str], most_bytes: int) -> None:
+    def __init__(
+        self, command: Sequence[str], environment: dict[str, str], most_bytes: int, most_threads: int | None
+    ) -> None:
         """Start it.
 
         Args:
             command: The launcher and the server; the number of its descriptor comes last.
             environment: All that it sees.
             most_bytes: Longest output that is taken from it.
+            most_threads: What a process in it may have, where the kernel does not see to that; else None.
         """
         self._most_bytes = most_bytes
+        self._most_threads = most_threads
         self._socket, far_end = socket.socketpair()
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
         # A file, because a pipe that nobody reads would stop who writes to it.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
         with far_end:
@@ -55,6 +64,7 @@ class ServerProcess:
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
                 env=environment,
+                start_new_session=True,  # Ctrl-C is for who started it, and its socket then closes
             )
 
     def ask(self, message: Any, wait_seconds: float = 0.0) -> Result:
@@ -83,12 +93,20 @@ class ServerProcess:
     def _receive(self, size: int, deadline: float) -> bytes:
         content = bytearray()
         while len(content) < size:
-            self._socket.settimeout(max(0.01, deadline - time.monotonic()))
+            self._wait_for_answer(deadline)
             part = self._socket.recv(min(size - len(content), 2**20))
             if not part:
                 raise BoxDied(self._last_words())
             content += part
         return bytes(content)
+
+    def _wait_for_answer(self, deadline: float) -> None:
+        while (left := deadline - time.monotonic()) > 0:
+            if self._poll.poll(1000 * (left if self._most_threads is None else min(left, _WATCH_SECONDS))):
+                return
+            if self._most_threads is not None:
+                end_crowds(self._process.pid, self._most_threads)
+        raise BoxDied("the box did not answer in time")
 
     def _last_words(self) -> str:
         """Return what the launcher and the server have written, and how they ended."""
