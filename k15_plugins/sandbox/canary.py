@@ -31,9 +31,8 @@ def check_canaries(sandbox: Sandbox, cure: str = "") -> None:
     with sandbox.open(Program(_CANARY), _LIMITS) as box:
         outcome = box.run(arguments=["print"])
         if outcome.status is not Status.OK or outcome.stdout != b"42\n":
-            raise SandboxUnavailable(
-                f"{name} must print 42 in a box, got {outcome.status}: {outcome.stderr or outcome.stdout!r}{cure}"
-            )
+            words = outcome.stderr or repr(outcome.stdout)
+            raise SandboxUnavailable(f"{name} must print 42 in a box, got {outcome.status}: {words}{cure}")
         for act, words in (("file", "read /etc/passwd"), ("network", "opened a socket")):
             if (outcome := box.run(arguments=[act])).status is not Status.FAILED:
                 raise SandboxUnavailable(

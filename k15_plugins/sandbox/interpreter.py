@@ -21,7 +21,7 @@ def find_interpreter(*, readable_by_others: bool) -> Path:
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
     candidates = [Path(sys.base_prefix) / "bin" / name, Path("/usr/bin") / name, Path("/usr/local/bin") / name]
     for candidate in candidates:
-        if candidate.exists() and (not readable_by_others or _open_to_all(candidate.resolve())):
+        if candidate.exists() and (not readable_by_others or open_to_all(candidate.resolve())):
             return candidate.resolve()
     raise SandboxUnavailable(
         f"the sandbox needs a {name} that an ordinary user may read, found none at "
@@ -39,6 +39,11 @@ def system_folders(interpreter: Path) -> list[Path]:
     return [folder for prefix in dict.fromkeys(prefixes) for kind in _LIBRARIES if (folder := prefix / kind).is_dir()]
 
 
-def _open_to_all(path: Path) -> bool:
+def open_to_all(path: Path) -> bool:
+    """Return whether an ordinary user can read a file or folder.
+
+    Args:
+        path: Where it is, without links.
+    """
     folders_open = all(folder.stat().st_mode & 0o001 for folder in path.parents)
     return folders_open and bool(os.stat(path).st_mode & 0o004)

@@ -13,7 +13,7 @@ from k15_plugins.sandbox.box import SandboxUnavailable
 from k15_plugins.sandbox.canary import check_canaries
 from k15_plugins.sandbox.compile_cpp import compile_cpp
 from k15_plugins.sandbox.inside.seccomp import MACHINES
-from k15_plugins.sandbox.interpreter import find_interpreter
+from k15_plugins.sandbox.interpreter import find_interpreter, open_to_all
 from k15_plugins.sandbox.local_box import LocalBox, NotCompiledBox
 from k15_plugins.sandbox.outcome import Outcome
 from k15_plugins.sandbox.program import Limits, Program
@@ -47,7 +47,7 @@ class LocalSandbox:
                 f"{type(self).__name__} needs Linux on {' or '.join(MACHINES)}, got {sys.platform} on {self.machine}; "
                 "use HttpSandbox with a server on such a machine"
             )
-        self.interpreter = find_interpreter(readable_by_others=self.drops_root and os.geteuid() == 0)
+        self.interpreter = find_interpreter(readable_by_others=self._drops_root())
         check_canaries(self, self.cure)
         self.blames = True
 
@@ -66,12 +66,19 @@ class LocalSandbox:
             return NotCompiledBox(task) if isinstance(task, Outcome) else self.box(task, limits)
         if program.language != "python":
             raise ValueError(f"language must be python or cpp, got {program.language!r}; translate the program.")
+        for path in program.packages:
+            if not path.is_dir() or (self._drops_root() and not open_to_all(path.resolve())):
+                readers = " that every user may read" if self._drops_root() else ""
+                raise ValueError(f"packages must be folders{readers}, got {path}; correct it or run chmod -R go+rX.")
         source = program.source.encode("utf-8", "surrogatepass")
         return self.box(Task({**program.files, "main.py": source}, program.packages), limits)
 
     def box(self, task: Task, limits: Limits) -> LocalBox:
         """Make a box for what its server is to do."""
         return LocalBox(self, task, limits)
+
+    def _drops_root(self) -> bool:
+        return self.drops_root and os.geteuid() == 0
 
     def problem(self) -> str:
         """Return why boxes of harmless programs do not work at present; "" if they do."""

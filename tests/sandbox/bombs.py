@@ -1,5 +1,7 @@
 """Programs that use up what they can, programs that break rules otherwise, and programs that must work."""
 
+# ruff: noqa: E501  # programs in one line each are easier to read than cut ones
+
 from dataclasses import dataclass, field
 
 OUTPUT_BYTES, SCRATCH_BYTES, MEMORY_BYTES, THREADS = 2**20, 4 * 2**20, 256 * 2**20, 32

@@ -85,7 +85,7 @@ def drive(kind: str) -> dict[str, Any]:
             note(case.name, box.run())
     # Two programs that must not meet, in one box: the second looks around after the first.
     program = Program(
-        "import sys\nif sys.argv[1:]:\n    exec(sys.argv[1])\nelse:\n    exec(%r)" % bombs.LOOK_AROUND,
+        f"import sys\nif sys.argv[1:]:\n    exec(sys.argv[1])\nelse:\n    exec({bombs.LOOK_AROUND!r})",
         files={"given": b"kept"},
     )
     with sandbox.open(program, LIMITS) as box:

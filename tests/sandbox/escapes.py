@@ -4,6 +4,8 @@
 TCP port and an abstract socket that listen.
 """
 
+# ruff: noqa: E501  # programs in one line each are easier to read than cut ones
+
 from dataclasses import dataclass
 
 PRELUDE = """
@@ -55,7 +57,7 @@ FILES = [
     drill("list /etc", "return os.listdir('/etc')"),
     drill("list the user's folder", "return os.listdir(FOLDER)"),
     drill("list /tmp", "return set(os.listdir('/tmp')) - {'main.py'}"),
-    drill("read the environment of the first process", "return open('/proc/1/environ').read()", unguarded="root"),
+    drill("read the environment of the first process", "return open('/proc/1/environ').read()", unguarded=False),
     drill("read its own maps", "return open('/proc/self/maps').read()"),
     drill("read the parent's command line", "return open(f'/proc/{os.getppid()}/cmdline').read()"),
     drill("read the parent's memory", "return open(f'/proc/{os.getppid()}/mem', 'rb')", unguarded="root"),
@@ -136,6 +138,7 @@ for number in range(3, 64):
 for each in servers:
     if hasattr(each, "control"):
         return os.write(each.control, bytes(64))""",
+        unguarded=False,
     ),
     drill("be in the caller's session", "return os.getsid(0) != os.getpid()"),
     drill("be root", "return os.getuid() == 0 or os.geteuid() == 0", unguarded="root"),
