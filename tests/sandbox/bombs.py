@@ -105,7 +105,7 @@ LEAVINGS = [
     bomb("leave a link to elsewhere", "import os\nos.symlink('/etc', 'left')\nos.symlink('.', 'loop')", "ok"),
     bomb("leave a folder nobody may enter",
          "import os\nos.makedirs('a/b')\nopen('a/b/c', 'w')\nos.umask(0)\nos.mkdir('left', 0)\nos.mkdir('a/b/d', 0)\n"
-         "try: os.chmod('a/b', 0); os.chmod('a', 0); os.chmod('.', 0)\nexcept PermissionError: pass", "ok"),
+         "try: os.chmod('a/b', 0); os.chmod('a', 0); os.chmod('.', 0)\nexcept PermissionError: pass", "ok", "killed"),
     bomb("leave a deep tree",
          "import os\nfor _ in range(1500):\n    os.mkdir('d' * 50)\n    os.chdir('d' * 50)\nopen('left', 'w').write('x')", "ok", "killed"),
     bomb("leave strange names",
