@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from k15_plugins.sandbox.inside import result
+from k15_plugins.sandbox.inside import result, scratch
 from k15_plugins.sandbox.outcome import Outcome, Status
 from k15_plugins.sandbox.process import BoxDied, Result, ServerProcess
 from k15_plugins.sandbox.program import Limits
@@ -72,6 +72,8 @@ class LocalBox:
             for name, content in self._task.files.items():
                 (files / name).write_bytes(content)
                 (files / name).chmod(0o555)
+            # A program's folder may be too deep for what removes folders otherwise.
+            stack.callback(scratch.empty, str(self._folder / "scratch"))
             stack.callback(self._stop)
             self._stack = stack.pop_all()
         return self
@@ -132,6 +134,7 @@ class LocalBox:
 
     def _start(self) -> None:
         """Start a server and let it compile the program."""
+        scratch.empty(str(self._folder / "scratch"))  # what a run has left whose server has died
         command, surroundings = self._sandbox.launch(self._folder, self._task, self._limits)
         limits, task = dataclasses.asdict(self._limits), self._task
         job = {

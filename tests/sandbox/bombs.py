@@ -56,6 +56,7 @@ BOMBS = [
     bomb("sleep", "import time\ntime.sleep(999)", "timeout", sleeps=True),
     bomb("stop itself", "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)", "timeout", sleeps=True),
     bomb("wait for itself", "import threading\nlock = threading.Lock()\nlock.acquire()\nlock.acquire()", "timeout", sleeps=True),
+    bomb("end its first thread and sleep in another", "import ctypes, threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()\nctypes.PyDLL(None).pthread_exit(None)", "timeout", "killed", sleeps=True),
     bomb("hold a lot of memory", "data = bytearray(10 ** 9)\nprint(1)", "failed", "killed", stdout=b""),
     bomb("hold more and more memory", "data = []\nwhile True: data.append(bytes(2 ** 20))", "failed", "killed"),
     bomb("share a lot of memory",

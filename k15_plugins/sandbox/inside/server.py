@@ -22,6 +22,7 @@ from k15_plugins.sandbox.inside import python_program, result, scratch, seccomp,
 
 _WATCH_SECONDS = 0.05
 _ERROR_BYTES = 4000
+_PYTHON_STACK_BYTES, _FILE_STACK_BYTES = 256 * 2**20, 64 * 2**20
 _COMPILE_SECONDS, _COMPILE_MEMORY, _CODE_BYTES = 10, 2**30, 64 * 2**20
 
 
@@ -79,10 +80,10 @@ class Server:
         """Run a function in a fork and return what became of it."""
         streams = [_memory_file(stdin), _memory_file(b""), _memory_file(b"")]
         ready, ready_in_child = os.pipe()
-        start = time.monotonic()
+        start, server = time.monotonic(), os.getpid()
         pid = os.fork()
         if pid == 0:
-            _child(function, streams, ready_in_child, limits)
+            _child(function, server, streams, ready_in_child, limits)
         os.close(ready_in_child)
         problem = os.read(ready, 4096)
         os.close(ready)
@@ -146,7 +147,7 @@ class Server:
             return 0
 
 
-def _child(function: Callable[[], int], streams: list[int], ready: int, job: dict[str, Any]) -> NoReturn:
+def _child(function: Callable[[], int], server: int, streams: list[int], ready: int, job: dict[str, Any]) -> NoReturn:
     """Put up the walls, say so, and run a function; never returns."""
     exit_code = 1
     try:
@@ -164,9 +165,11 @@ def _child(function: Callable[[], int], streams: list[int], ready: int, job: dic
             memory_bytes=job["memory_bytes"],
             file_bytes=job["output_bytes"],
             threads=job["threads"] if job["count_threads"] else None,
+            stack_bytes=_FILE_STACK_BYTES if job["command"] else _PYTHON_STACK_BYTES,
         )
         if job["uid"] is not None:
             walls.stop_being_root(job["uid"])
+        walls.die_with(server)
         walls.set_dumpable(not job["namespaces"])  # otherwise the server could not read what it has written
         exec_allowed, fork_allowed = bool(job["command"]), job["fork_allowed"]
         walls.filter_calls(

@@ -7,19 +7,35 @@ import signal
 import struct
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = 4, 22, 24, 38  # linux/prctl.h
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_SECCOMP, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS = (
+    1,
+    4,
+    22,
+    24,
+    38,
+)  # linux/prctl.h
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # landlock; one number on all machines
 # linux/landlock.h
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
 _MAKE_CHAR, _MAKE_SOCK, _MAKE_FIFO, _MAKE_BLOCK = 1 << 6, 1 << 9, 1 << 10, 1 << 11
 _REFER, _TRUNCATE, _IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
-_OPEN_FILES = 64
-_STACK_BYTES = 256 * 2**20
+_OPEN_FILES, _TIMERS = 64, 256
 
 
 def set_dumpable(dumpable: bool) -> None:
     """Let processes of the same user read this one's memory and files, or not."""
     _check(_LIBC.prctl(_PR_SET_DUMPABLE, int(dumpable), 0, 0, 0), "prctl")
+
+
+def die_with(parent: int) -> None:
+    """End this process when its parent ends; to be called after the last change of user, which undoes it.
+
+    Args:
+        parent: Its number.
+    """
+    _check(_LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0), "prctl")
+    if os.getppid() != parent:
+        raise ProcessLookupError("the server has ended")
 
 
 def reset_signals() -> None:
@@ -29,9 +45,7 @@ def reset_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def limit(
-    *, cpu_seconds: int, memory_bytes: int, file_bytes: int, threads: int | None, stack_bytes: int = _STACK_BYTES
-) -> None:
+def limit(*, cpu_seconds: int, memory_bytes: int, file_bytes: int, threads: int | None, stack_bytes: int) -> None:
     """Set the kernel's limits of this process.
 
     Args:
@@ -39,22 +53,25 @@ def limit(
         memory_bytes: Addresses, which bound what a process can hold.
         file_bytes: Size of each file that it writes, its output included.
         threads: Of the user; None where others of the same user would be counted.
-        stack_bytes: Of the first thread; a program may ask for more.
+        stack_bytes: Of the first thread, and of each thread of a program that is a file; a program may ask for more.
     """
-    set_limit = resource.setrlimit
-    set_limit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
-    set_limit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
-    set_limit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
-    set_limit(resource.RLIMIT_CORE, (0, 0))
-    set_limit(resource.RLIMIT_MEMLOCK, (0, 0))
-    set_limit(resource.RLIMIT_MSGQUEUE, (0, 0))
-    set_limit(resource.RLIMIT_SIGPENDING, (256, 256))
-    if threads is not None:
-        set_limit(resource.RLIMIT_NPROC, (threads, threads))
-    highest = resource.getrlimit(resource.RLIMIT_STACK)[1]
-    wanted = min(memory_bytes, stack_bytes)
-    set_limit(resource.RLIMIT_STACK, (wanted if highest == resource.RLIM_INFINITY else min(wanted, highest), highest))
-    set_limit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    for kind, soft, hard in (
+        (resource.RLIMIT_CPU, cpu_seconds, cpu_seconds + 1),
+        (resource.RLIMIT_FSIZE, file_bytes, file_bytes),
+        (resource.RLIMIT_NOFILE, _OPEN_FILES, _OPEN_FILES),
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_MEMLOCK, 0, 0),
+        (resource.RLIMIT_MSGQUEUE, 0, 0),
+        (resource.RLIMIT_SIGPENDING, _TIMERS, _TIMERS),
+        (resource.RLIMIT_STACK, min(memory_bytes, stack_bytes), resource.RLIM_INFINITY),
+        (resource.RLIMIT_AS, memory_bytes, memory_bytes),
+        *([] if threads is None else [(resource.RLIMIT_NPROC, threads, threads)]),
+    ):
+        highest = resource.getrlimit(kind)[1]
+        if highest != resource.RLIM_INFINITY:
+            soft = min(soft, highest)
+            hard = highest if hard == resource.RLIM_INFINITY else min(hard, highest)
+        resource.setrlimit(kind, (soft, hard))
 
 
 def landlock_version() -> int:
