@@ -138,7 +138,7 @@ def test_a_number_must_be_a_number(override, sentence):
 
 
 def test_a_reward_must_say_what_it_is():
-    with pytest.raises(ValueError, match=r"reward\.other has no _target_"):
+    with pytest.raises(ValueError, match=r"reward\.other must have a _target_"):
         check(compose("+recipe=kimi_rl", "+reward.other.weight=1"))
 
 

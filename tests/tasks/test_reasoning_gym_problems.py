@@ -169,7 +169,7 @@ def test_a_small_task_says_how_many_problems_it_has():
         ([{"name": "chain_sum", "wieght": 2}], {}, r"no key 'wieght' \(did you mean 'weight'\?\)"),
         ([{"weight": 2}], {}, "has no name"),
         ([{"name": "chain_sum", "weight": 0}], {}, "weight of 'chain_sum' must be above 0, got 0"),
-        ([{"name": "chain_sum", "levels": []}], {}, "levels=\\[\\] of 'chain_sum' is empty"),
+        ([{"name": "chain_sum", "levels": []}], {}, "levels of 'chain_sum' must hold at least one level, got none"),
         ([{"name": "chain_sum", "levels": [11]}], {}, "has 11, but its curriculum has the levels 0 to 10"),
         ([{"name": "acre", "levels": [1]}], {}, "has 1, but its curriculum has the levels 0 to 0"),
         (
