@@ -16,20 +16,14 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from k15_plugins.files.whole import whole_folder
+from k15_plugins.long2short.merge_checks import check_configs, check_tokenizers
 
 _PIECE = 2**21  # elements
 _KEPT = (
     "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*",
     "merges.txt", "*.model", "chat_template*", "*processor_config.json", "*.py",
 )  # fmt: skip
-# What may differ between models that can be averaged: notes, the type of the weights, special tokens, which training
-# sets, and whether the output layer is stored, which is looked at tensor by tensor.
-_NOTES = {
-    "_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache", "tie_word_embeddings",
-    "pad_token_id", "bos_token_id", "eos_token_id",
-}  # fmt: skip
 _WHOLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
-_OLD_VOCABULARIES = ("tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt")
 _WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 _OUTPUT = "lm_head.weight"
 _INPUTS = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight")
@@ -79,8 +73,8 @@ def merge_checkpoints(
             one, other = folders[are_adapters.index(True)], folders[are_adapters.index(False)]
             raise ValueError(f"{one} is an adapter and {other} a whole model; merge the adapter into its model first.")
         return merge_adapters(folders, output, weights)
-    config = _check_configs(folders)
-    _check_tokenizers(folders)
+    config = check_configs(folders)
+    check_tokenizers(folders)
     may_tie = config.get("tie_word_embeddings") is not False
     sources = _align([read_layout(folder) for folder in folders], folders, may_tie)
     with whole_folder(output) as half:
@@ -280,78 +274,3 @@ def _encode(values: np.ndarray, dtype: str) -> bytes:
         rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
         return np.where(np.isnan(values), (bits >> 16) | 0x40, rounded).astype("<u2").tobytes()
     return values.astype({"F64": "<f8", "F32": "<f4", "F16": "<f2"}[dtype]).tobytes()
-
-
-def _check_configs(folders: list[Path]) -> dict[str, Any]:
-    """Return the first model's config if the others' say the same of what matters."""
-    configs = []
-    for folder in folders:
-        if not (folder / "config.json").is_file():
-            raise ValueError(f"{folder} has no config.json; give the folder of a model.")
-        configs.append(json.loads((folder / "config.json").read_text()))
-    for folder, config in zip(folders[1:], configs[1:], strict=True):
-        if _difference(configs[0], config) is None:
-            continue
-        # The files of two versions of transformers can differ in words and say the same.
-        difference = _difference(*(_as_transformers_reads_it(each) for each in (folders[0], folder)))
-        if difference is not None:
-            key, ours, theirs = difference
-            raise ValueError(
-                f"config.json: {key} is {ours} in {folders[0]} and {theirs} in {folder}; merge models of one kind."
-            )
-    return configs[0]
-
-
-def _difference(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[str, Any, Any] | None:
-    """Return the first key that differs and matters, with both values."""
-    ours, theirs = _without_notes(ours), _without_notes(theirs)
-    for key in sorted(ours.keys() | theirs.keys()):
-        if ours.get(key) != theirs.get(key):
-            return key, ours.get(key), theirs.get(key)
-    return None
-
-
-def _without_notes(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
-    return {key: _without_notes(child) for key, child in value.items() if key not in _NOTES}
-
-
-def _as_transformers_reads_it(folder: Path) -> dict[str, Any]:
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(folder, trust_remote_code=False).to_dict()
-    except (ValueError, OSError):  # a model whose code is not in transformers
-        return json.loads((folder / "config.json").read_text())
-
-
-def _check_tokenizers(folders: list[Path]) -> None:
-    vocabularies = [_vocabulary(folder) for folder in folders]
-    ours = vocabularies[0]
-    for name in _OLD_VOCABULARIES if None in vocabularies else ():
-        files = [folder / name for folder in folders if (folder / name).is_file()]
-        for file in files[1:]:
-            if file.read_bytes() != files[0].read_bytes():
-                raise ValueError(
-                    f"the tokenizers differ: {name} is not the same in {files[0].parent} and {file.parent}; merge "
-                    "models of one tokenizer."
-                )
-    for folder, theirs in zip(folders[1:], vocabularies[1:], strict=True):
-        if ours is not None and theirs is not None and ours != theirs:
-            token = min(token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token))
-            raise ValueError(
-                f"the tokenizers differ: token {token!r} has the id {ours.get(token)} in {folders[0]} and "
-                f"{theirs.get(token)} in {folder}; merge models of one tokenizer."
-            )
-
-
-def _vocabulary(folder: Path) -> dict[str, int] | None:
-    file = folder / "tokenizer.json"
-    if not file.is_file():
-        return None
-    content = json.loads(file.read_text(encoding="utf-8"))
-    known = content["model"]["vocab"]
-    # Unigram models list tokens with their scores, in the order of their ids.
-    tokens = dict(known) if isinstance(known, dict) else {token: number for number, (token, _) in enumerate(known)}
-    return tokens | {added["content"]: added["id"] for added in content.get("added_tokens", [])}

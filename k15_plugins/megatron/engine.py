@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from megatron.core import parallel_state
@@ -20,7 +20,7 @@ from megatron.core.transformer.module import Float16Module
 from torch import Tensor, distributed
 
 from k15_plugins.megatron.layout import MegatronLayout
-from k15_plugins.megatron.micro_batches import split_into_micro_batches
+from k15_plugins.megatron.micro_batches import MicroBatch, build_micro_batch, collect, split_into_micro_batches
 from k15_plugins.megatron.model.bridge import BridgedModel
 from k15_plugins.megatron.model.build import padded_vocab_size
 from k15_plugins.megatron.model.families import check_model
@@ -34,14 +34,6 @@ from k15_plugins.megatron.weights.model_files import write_tensors
 # Takes log-probabilities and entropies of the responses, shape (B, C), and the columns of their rows; returns the sum
 # of the rows' losses, and figures to be brought to the trainer, tensors whose first dimension is B.
 Loss = Callable[[Tensor, Tensor, dict[str, Tensor]], tuple[Tensor, dict[str, Tensor]]]
-
-
-class _MicroBatch(NamedTuple):
-    places: list[int]
-    ids_BT: Tensor
-    positions_BC: Tensor  # of the logits that predict each token of the responses
-    targets_BC: Tensor
-    columns: dict[str, Tensor]
 
 
 class MegatronEngine:
@@ -222,7 +214,10 @@ class MegatronEngine:
             self.settings.max_tokens_per_micro_batch,
             layout.pipeline_parallel if layout.virtual_pipeline > 1 else 1,
         )
-        batches = [self._micro_batch(rows, places) for places in split[parallel_state.get_data_parallel_rank()]]
+        # Sequence parallelism splits the tokens of a row evenly.
+        even = layout.tensor_parallel if layout.sequence_parallel else 1
+        mine = split[parallel_state.get_data_parallel_rank()]
+        batches = [build_micro_batch(rows, places, even, self.device) for places in mine]
         # Megatron divides the loss by the micro-batches and the gradients by the replicas; ours is a sum.
         scale = len(batches) * layout.data_parallel
         outputs = get_forward_backward_func()(
@@ -235,41 +230,16 @@ class MegatronEngine:
             micro_batch_size=max(batch.ids_BT.shape[0] for batch in batches),
             forward_only=forward_only,
         )
-        return self._collected(outputs, rows)
+        return collect(outputs, rows)
 
-    def _micro_batch(self, rows: Rows, places: list[int]) -> _MicroBatch:
-        # Replicas with fewer micro-batches than others compute a token for nothing: experts are shared among replicas.
-        ids = [rows.ids[place] for place in places] or [torch.zeros(2, dtype=torch.long)]
-        responses = torch.tensor([rows.response_tokens[place] for place in places] or [1])
-        lengths = torch.tensor([len(each) for each in ids])
-        ids_BT = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True)
-        columns = int(responses.max())
-        places_C = torch.arange(columns)
-        positions_BC = ((lengths - responses - 1).unsqueeze(1) + places_C).clamp(max=ids_BT.shape[1] - 2)
-        targets_BC = ids_BT.gather(1, positions_BC + 1)
-        # The last token predicts nothing; sequence parallelism splits what is left evenly.
-        width = max(1, ids_BT.shape[1] - 1)
-        if self.settings.layout.sequence_parallel:
-            width = -(-width // self.settings.layout.tensor_parallel) * self.settings.layout.tensor_parallel
-        ids_BT = torch.nn.functional.pad(ids_BT, (0, width - ids_BT.shape[1]))
-        picked = {
-            name: values[places] if values.dim() == 1 else values[places][:, :columns]
-            for name, values in rows.columns.items()
-        }
-        picked["response_mask"] = (places_C < responses.unsqueeze(1)).long()
-        place = partial(Tensor.to, device=self.device)
-        return _MicroBatch(
-            places, place(ids_BT), place(positions_BC), place(targets_BC), {k: place(v) for k, v in picked.items()}
-        )
-
-    def _forward(self, batches: Iterator[_MicroBatch], model: Any, **options: Any) -> tuple[Tensor, Any]:
+    def _forward(self, batches: Iterator[MicroBatch], model: Any, **options: Any) -> tuple[Tensor, Any]:
         batch = next(batches)
         positions_BT = torch.arange(batch.ids_BT.shape[1], device=self.device).expand_as(batch.ids_BT)
         logits_BTV = model(batch.ids_BT, positions_BT, None)
         return logits_BTV, partial(self._loss, batch, **options)
 
     def _loss(
-        self, batch: _MicroBatch, logits_BTV: Tensor, temperature: float, loss: Loss, scale: int
+        self, batch: MicroBatch, logits_BTV: Tensor, temperature: float, loss: Loss, scale: int
     ) -> tuple[Tensor, dict[str, Any]]:
         """Compute the loss of a micro-batch on the last stage."""
         positions_BCV = batch.positions_BC.unsqueeze(2).expand(-1, -1, logits_BTV.shape[2])
@@ -290,22 +260,6 @@ class MegatronEngine:
         first = width * parallel_state.get_tensor_model_parallel_rank()
         if padding and first + width > self.model_config.vocab_size:
             logits_BCV[:, :, max(0, self.model_config.vocab_size - first) :] = torch.finfo(logits_BCV.dtype).min
-
-    def _collected(self, outputs: list[dict[str, Any]], rows: Rows) -> dict[str, Tensor]:
-        """Bring the figures of all rows together, on all ranks."""
-        mine = [(each["places"], {k: v.cpu() for k, v in each["figures"].items()}) for each in outputs if each]
-        gathered: list[Any] = [None] * distributed.get_world_size()
-        distributed.all_gather_object(gathered, mine)
-        found: dict[str, dict[int, Tensor]] = {}
-        for places, figures in [part for parts in gathered for part in parts]:
-            for name, values in figures.items():
-                found.setdefault(name, {}).update(zip(places, values, strict=True))
-        return {
-            name: torch.nn.utils.rnn.pad_sequence([values[row] for row in range(len(rows.ids))], batch_first=True)
-            if next(iter(values.values())).dim()
-            else torch.stack([values[row] for row in range(len(rows.ids))])
-            for name, values in found.items()
-        }
 
 
 def _keep_logps(logps_BC: Tensor, entropies_BC: Tensor, columns: dict[str, Tensor]) -> Any:

@@ -1,6 +1,33 @@
 """Rows of unequal length as micro-batches of about equal work, for every data-parallel replica the same number."""
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, distributed
+from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
+
+from k15_plugins.megatron.rows import Rows
+
+
+class MicroBatch(NamedTuple):
+    """Rows that are computed together.
+
+    Attributes:
+        places: Of the rows; none where a replica computes for nothing.
+        ids_BT: Tokens, padded, without the last one where nothing follows it; shape (B, T).
+        positions_BC: Of the logits that predict each token of the responses, shape (B, C).
+        targets_BC: Those tokens, shape (B, C).
+        columns: What else is known of the rows, and `response_mask`, shape (B, C).
+    """
+
+    places: list[int]
+    ids_BT: Tensor
+    positions_BC: Tensor
+    targets_BC: Tensor
+    columns: dict[str, Tensor]
 
 
 def split_into_micro_batches(
@@ -42,3 +69,60 @@ def _pack(rows: list[int], lengths_tokens: Sequence[int], max_tokens: int) -> li
             packed.append([])
         packed[-1].append(row)
     return packed
+
+
+def build_micro_batch(rows: Rows, places: list[int], multiple_of: int, device: torch.device) -> MicroBatch:
+    """Build the micro-batch of some rows.
+
+    Args:
+        rows: All rows.
+        places: Of those that are computed together. Without any, one token is computed for nothing: experts are shared
+            among replicas, which so take part in all calls.
+        multiple_of: Of which the number of tokens is one.
+        device: Where it goes.
+    """
+    ids = [rows.ids[place] for place in places] or [torch.zeros(2, dtype=torch.long)]
+    responses = torch.tensor([rows.response_tokens[place] for place in places] or [1])
+    lengths = torch.tensor([len(each) for each in ids])
+    ids_BT = pad_sequence(ids, batch_first=True)
+    columns = int(responses.max())
+    places_C = torch.arange(columns)
+    positions_BC = ((lengths - responses - 1).unsqueeze(1) + places_C).clamp(max=ids_BT.shape[1] - 2)
+    targets_BC = ids_BT.gather(1, positions_BC + 1)
+    # The last token predicts nothing.
+    width = -(-max(1, ids_BT.shape[1] - 1) // multiple_of) * multiple_of
+    ids_BT = pad(ids_BT, (0, width - ids_BT.shape[1]))
+    picked = {
+        name: values[places] if values.dim() == 1 else values[places][:, :columns]
+        for name, values in rows.columns.items()
+    }
+    picked["response_mask"] = (places_C < responses.unsqueeze(1)).long()
+    place = partial(Tensor.to, device=device)
+    return MicroBatch(
+        places, place(ids_BT), place(positions_BC), place(targets_BC), {k: place(v) for k, v in picked.items()}
+    )
+
+
+def collect(outputs: list[dict[str, Any]], rows: Rows) -> dict[str, Tensor]:
+    """Bring the figures of all rows together, on all ranks.
+
+    Args:
+        outputs: Of this rank's micro-batches: `places`, and `figures` by name, tensors with one line a place.
+        rows: All rows.
+
+    Returns:
+        For each figure one line a row, in the order of the rows.
+    """
+    mine = [(each["places"], {k: v.cpu() for k, v in each["figures"].items()}) for each in outputs if each]
+    gathered: list[Any] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(gathered, mine)
+    found: dict[str, dict[int, Tensor]] = {}
+    for places, figures in [part for parts in gathered for part in parts]:
+        for name, values in figures.items():
+            found.setdefault(name, {}).update(zip(places, values, strict=True))
+    return {
+        name: pad_sequence([values[row] for row in range(len(rows.ids))], batch_first=True)
+        if next(iter(values.values())).dim()
+        else torch.stack([values[row] for row in range(len(rows.ids))])
+        for name, values in found.items()
+    }

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from k15_plugins.tasks import assert_schemas, code_schemas
+from k15_plugins.tasks import assert_schemas, code_schemas, public_schemas
 from k15_plugins.tasks.code_schemas import CodeProblem
 
 READERS: dict[str, Callable[[dict[str, Any]], CodeProblem]] = {
     "own": code_schemas.own,
-    "apps": code_schemas.apps,
-    "code_contests": code_schemas.code_contests,
-    "codeforces": code_schemas.codeforces,
-    "livecodebench": code_schemas.livecodebench,
+    "apps": public_schemas.apps,
+    "code_contests": public_schemas.code_contests,
+    "codeforces": public_schemas.codeforces,
+    "livecodebench": public_schemas.livecodebench,
     "humaneval": assert_schemas.humaneval,
     "mbpp": assert_schemas.mbpp,
 }

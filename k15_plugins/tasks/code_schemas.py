@@ -1,19 +1,12 @@
-"""The rows of programming problems: our own schema, and those of the public sets, read as they are."""
+"""A programming problem with its tests, and its row in our own schema."""
 
-import base64
-import binascii
-import io
 import json
-import pickle
-import zlib
 from dataclasses import dataclass
 from typing import Any
 
 from k15_plugins.tasks.compare_output import COMPARISONS
 
-_SECONDS, _MEMORY_MB = 10.0, 512
-_LCB_SECONDS = 6.0  # LiveCodeBench's own limit of a test
-_LCB_MEMORY_MB = 4096
+SECONDS, MEMORY_MB = 10.0, 512
 # LeetCode and LiveCodeBench give these names to every program.
 PRELUDE = """from string import *
 from re import *
@@ -94,8 +87,8 @@ class CodeProblem:
     function: str | None = None
     checker: str = "tokens"
     checker_source: str | None = None
-    cpu_seconds: float = _SECONDS
-    memory_mb: int = _MEMORY_MB
+    cpu_seconds: float = SECONDS
+    memory_mb: int = MEMORY_MB
     level: int = 0
     prelude: str = ""
     asserts: Asserts | None = None
@@ -118,170 +111,34 @@ def own(row: dict[str, Any]) -> CodeProblem:
     if unknown := [key for key in row if key not in (*known, "level", "provenance")]:
         raise ValueError(f"a problem has no field {unknown[0]!r}; it has {', '.join(known)}, level and provenance.")
     function = _optional(row, "function", str)
-    tests = _needed(row, "tests", list)
-    read = _function_test if function else _text_test
-    return _checked(
+    tests = needed(row, "tests", list)
+    read = _function_case if function else text_case
+    return checked(
         CodeProblem(
-            id=_needed(row, "id", str),
-            prompt=_needed(row, "prompt", str),
+            id=needed(row, "id", str),
+            prompt=needed(row, "prompt", str),
             tests=tuple(read(number, test) for number, test in enumerate(tests)),
             language=_optional(row, "language", str) or "python",
             function=function,
             checker=_optional(row, "checker", str) or ("value" if function else "tokens"),
             checker_source=_optional(row, "checker_source", str),
-            cpu_seconds=_number(row, "cpu_seconds", _SECONDS),
-            memory_mb=int(_number(row, "memory_mb", _MEMORY_MB)),
+            cpu_seconds=_number(row, "cpu_seconds", SECONDS),
+            memory_mb=int(_number(row, "memory_mb", MEMORY_MB)),
             level=int(_number(row, "level", 0, at_least=0)),
             prelude=PRELUDE if function else "",
         )
     )
 
 
-def apps(row: dict[str, Any]) -> CodeProblem:
-    """Read a row of APPS (codeparrot/apps), whose `input_output` is JSON.
+def checked(problem: CodeProblem) -> CodeProblem:
+    """Return a problem whose fields go together.
 
     Args:
-        row: The row.
+        problem: As it was read.
 
     Raises:
         ValueError: Naming the field.
     """
-    given = _json(row, "input_output")
-    inputs, outputs = _needed(given, "inputs", list), _needed(given, "outputs", list)
-    function = given.get("fn_name")
-    if len(inputs) != len(outputs):
-        raise ValueError(f"input_output must have an output for each of {len(inputs)} inputs, got {len(outputs)}.")
-    if function:
-        # APPS takes a value for right if it is the output, or the first of a list that is the output.
-        tests = [
-            Case(
-                "\n".join(map(json.dumps, arguments)),
-                tuple(map(json.dumps, [output, *output[:1]] if isinstance(output, list) else [output])),
-            )
-            for arguments, output in zip(inputs, outputs, strict=True)
-        ]
-    else:
-        tests = [Case(_joined(i), (_joined(o),)) for i, o in zip(inputs, outputs, strict=True)]
-    starter = row.get("starter_code") or ""
-    return _checked(
-        CodeProblem(
-            id=str(row.get("problem_id", row.get("id", ""))),
-            prompt=_needed(row, "question", str) + (f"\n\nBegin with:\n{starter}" if starter else ""),
-            tests=tuple(tests),
-            function=function,
-            checker="value" if function else "floats",
-            level={"introductory": 0, "interview": 1, "competition": 2}.get(row.get("difficulty") or "", 0),
-            prelude=PRELUDE if function else "",
-        )
-    )
-
-
-def code_contests(row: dict[str, Any]) -> CodeProblem:
-    """Read a row of deepmind/code_contests; its generated tests come after the public and the private ones.
-
-    Args:
-        row: The row.
-
-    Raises:
-        ValueError: Naming the field.
-    """
-    tests = []
-    for name in ("public_tests", "private_tests", "generated_tests"):
-        some = row.get(name) or {"input": [], "output": []}
-        tests += [Case(i, (o,)) for i, o in zip(some["input"], some["output"], strict=True)]
-    limit = row.get("time_limit") or {}
-    seconds = (limit.get("seconds") or 0) + (limit.get("nanos") or 0) / 1e9
-    memory = row.get("memory_limit_bytes") or 0
-    return _checked(
-        CodeProblem(
-            id=_needed(row, "name", str),
-            prompt=_needed(row, "description", str),
-            tests=tuple(tests),
-            checker="floats",
-            cpu_seconds=seconds or _SECONDS,
-            memory_mb=max(1, memory >> 20) if memory else _MEMORY_MB,
-            level=int(row.get("difficulty") or 0),
-        )
-    )
-
-
-def codeforces(row: dict[str, Any]) -> CodeProblem:
-    """Read a row of open-r1/codeforces; without official tests, its examples are the tests.
-
-    Args:
-        row: The row.
-
-    Raises:
-        ValueError: Naming the field; also for a problem that reads files or talks to a judge.
-    """
-    if row.get("interaction_format"):
-        raise ValueError("interaction_format must be empty: a program cannot talk to a judge here; leave the row out.")
-    if row.get("input_mode", "stdio") != "stdio":
-        raise ValueError(f"input_mode must be 'stdio', got {row['input_mode']!r}; leave the row out.")
-    tests = row.get("official_tests") or row.get("examples") or []
-    parts = [("", "description"), ("Input", "input_format"), ("Output", "output_format"), ("Note", "note")]
-    prompt = "\n\n".join(f"{head}\n{row[name]}".strip() for head, name in parts if row.get(name))
-    examples = "".join(f"\n\nExample\n{e['input']}\n->\n{e['output']}" for e in row.get("examples") or [])
-    checker = row.get("generated_checker")
-    return _checked(
-        CodeProblem(
-            id=_needed(row, "id", str),
-            prompt=prompt + examples,
-            tests=tuple(_text_test(number, test) for number, test in enumerate(tests)),
-            checker="program" if checker else "floats",
-            checker_source=checker or None,
-            cpu_seconds=float(row.get("time_limit") or _SECONDS),
-            memory_mb=int(row.get("memory_limit") or _MEMORY_MB),
-            level=max(0, (int(row.get("rating") or 800) - 800) // 100),
-        )
-    )
-
-
-def livecodebench(row: dict[str, Any]) -> CodeProblem:
-    """Read a row of LiveCodeBench; its packed private tests are unpickled without running code.
-
-    Args:
-        row: The row.
-
-    Raises:
-        ValueError: Naming the field.
-    """
-    tests = [*_json(row, "public_test_cases"), *_private_tests(_needed(row, "private_test_cases", str))]
-    function = _json(row, "metadata").get("func_name")
-    starter = row.get("starter_code") or ""
-    return _checked(
-        CodeProblem(
-            id=_needed(row, "question_id", str),
-            prompt=_needed(row, "question_content", str) + (f"\n\nBegin with:\n{starter}" if starter else ""),
-            tests=tuple(_text_test(number, test) for number, test in enumerate(tests)),
-            function=function,
-            checker="value" if function else "lines",
-            cpu_seconds=_LCB_SECONDS,
-            memory_mb=_LCB_MEMORY_MB,
-            level={"easy": 0, "medium": 1, "hard": 2}.get(row.get("difficulty") or "", 0),
-            prelude=PRELUDE,
-        )
-    )
-
-
-class _NoCode(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        raise ValueError(f"private_test_cases must hold text only, got {module}.{name}; do not use this file.")
-
-
-def _private_tests(text: str) -> list[Any]:
-    try:
-        return json.loads(text)
-    except ValueError:
-        pass
-    try:
-        packed = _NoCode(io.BytesIO(zlib.decompress(base64.b64decode(text)))).load()
-        return json.loads(packed)
-    except (binascii.Error, zlib.error, pickle.UnpicklingError, EOFError, TypeError) as error:
-        raise ValueError(f"private_test_cases must be JSON, or base64 of zlib of pickle, got {text!r:.60}.") from error
-
-
-def _checked(problem: CodeProblem) -> CodeProblem:
     if not problem.id:
         raise ValueError("id must be text, and not empty; give each problem one.")
     if not problem.prompt.strip():
@@ -301,7 +158,16 @@ def _checked(problem: CodeProblem) -> CodeProblem:
     return problem
 
 
-def _text_test(number: int, test: Any) -> Case:
+def text_case(number: int, test: Any) -> Case:
+    """Read a test of standard input and output.
+
+    Args:
+        number: Of the test, from 0.
+        test: `input` and `output`.
+
+    Raises:
+        ValueError: Naming the test.
+    """
     if not isinstance(test, dict) or not isinstance(test.get("input"), str):
         raise ValueError(f"tests[{number}] must have an input that is text, got {test!r:.60}.")
     outputs = test.get("output")
@@ -311,17 +177,23 @@ def _text_test(number: int, test: Any) -> Case:
     return Case(test["input"], tuple(outputs))
 
 
-def _function_test(number: int, test: Any) -> Case:
+def _function_case(number: int, test: Any) -> Case:
     if not isinstance(test, dict) or not isinstance(test.get("input"), list) or "output" not in test:
         raise ValueError(f"tests[{number}] must have a list of arguments as input, and an output, got {test!r:.60}.")
     return Case("\n".join(map(json.dumps, test["input"])), (json.dumps(test["output"]),))
 
 
-def _joined(text: Any) -> str:
-    return text if isinstance(text, str) else "\n".join(map(str, text))
+def needed(row: dict[str, Any], name: str, kind: type) -> Any:
+    """Return a field that a row must have.
 
+    Args:
+        row: The row.
+        name: Of the field.
+        kind: `str` or `list`.
 
-def _needed(row: dict[str, Any], name: str, kind: type) -> Any:
+    Raises:
+        ValueError: If it is missing or of another kind.
+    """
     if name not in row:
         raise ValueError(f"{name} is missing; the row has {', '.join(row) or 'nothing'}.")
     if not isinstance(row[name], kind):
@@ -330,7 +202,7 @@ def _needed(row: dict[str, Any], name: str, kind: type) -> Any:
 
 
 def _optional(row: dict[str, Any], name: str, kind: type) -> Any:
-    return _needed(row, name, kind) if row.get(name) is not None else None
+    return needed(row, name, kind) if row.get(name) is not None else None
 
 
 def _number(row: dict[str, Any], name: str, default: float, at_least: float = 1e-3) -> float:
@@ -338,10 +210,3 @@ def _number(row: dict[str, Any], name: str, default: float, at_least: float = 1e
     if isinstance(value, bool) or not isinstance(value, int | float) or not at_least <= value < float("inf"):
         raise ValueError(f"{name} must be a number from {at_least:g}, got {value!r:.60}.")
     return value
-
-
-def _json(row: dict[str, Any], name: str) -> Any:
-    try:
-        return json.loads(_needed(row, name, str))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{name} must be JSON, got {row[name]!r:.60} ({error}).") from error

@@ -10,6 +10,7 @@ from typing import Any
 
 from k15_plugins.extras import optional_import
 from k15_plugins.tasks.entries import dump_entry
+from k15_plugins.tasks.levels import curriculum_settings, differences, level_count
 from k15_plugins.tasks.problems import (
     Problems,
     check_keys,
@@ -21,9 +22,7 @@ from k15_plugins.tasks.problems import (
 )
 
 with optional_import():
-    from reasoning_gym.coaching import RangeAttributeDefinition
-    from reasoning_gym.coaching.base_curriculum import DefaultCurriculumContext, RangeAttributeMode
-    from reasoning_gym.factory import DATASETS, create_curriculum, create_dataset, has_curriculum
+    from reasoning_gym.factory import DATASETS, create_dataset
 
 # A fixed share, because a share that followed the wanted sizes would move problems between the sides from run to run.
 HELD_OUT_SHARE = 0.2
@@ -109,7 +108,7 @@ def reasoning_gym_problems(
                     "answer": entry["answer"] or "",  # five tasks have many right answers and name none
                     "level": level,
                     "task": task.name,
-                    "entry": dump_entry(entry | {"config": _differences(task.name, settings)}),
+                    "entry": dump_entry(entry | {"config": differences(task.name, settings)}),
                 }
             )
     random.Random(seed).shuffle(train)
@@ -178,41 +177,12 @@ def _levels(task: Task) -> Iterator[tuple[int, dict[str, Any]]]:
         if isinstance(level, Mapping):
             yield position, {**task.config, **level}
         elif 0 <= level < count:
-            yield level, {**_curriculum_settings(task.name, level), **task.config}
+            yield level, {**curriculum_settings(task.name, level), **task.config}
         else:
             raise ValueError(
                 f"mixture: levels of {task.name!r} has {level}, but its curriculum has the levels 0 to {count - 1}; "
                 "choose among them or give levels as dictionaries of settings."
             )
-
-
-def level_count(name: str) -> int:
-    """Count the levels of a task's own curriculum.
-
-    Args:
-        name: Name of a reasoning-gym task.
-
-    Returns:
-        Number of levels; 1 for a task without a curriculum, whose only level is its default settings.
-    """
-    if not has_curriculum(name):
-        return 1
-    counts = []
-    for attribute in create_curriculum(name).attributes.values():
-        # A level of an interval attribute reaches from one value to the next, so the last value starts no level.
-        interval = isinstance(attribute, RangeAttributeDefinition) and attribute.ensure_interval
-        counts.append(max(1, len(attribute.levels) - interval))
-    return max(counts, default=1)
-
-
-def _curriculum_settings(name: str, level: int) -> dict[str, Any]:
-    if not has_curriculum(name):
-        return {}
-    curriculum = create_curriculum(name)
-    curriculum.set_global_level(level)
-    # UPPER_BOUND: just this level; reasoning-gym's default would be all levels up to it.
-    config = curriculum.generate_configuration(context=DefaultCurriculumContext(mode=RangeAttributeMode.UPPER_BOUND))
-    return {f.name: getattr(config, f.name) for f in fields(config) if f.name not in ("seed", "size")}
 
 
 def _distinct(
@@ -285,12 +255,6 @@ def _render(template: str, name: str, entry: dict[str, Any]) -> str:
             f"template={template!r} cannot be filled in for a problem of {name!r}: {error}; "
             "take {question} or {metadata[KEY]}."
         ) from error
-
-
-def _differences(name: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings that differ from the defaults: some scorers need them, and the entry stays short."""
-    defaults = DATASETS[name][1]()
-    return {key: value for key, value in settings.items() if value != getattr(defaults, key)}
 
 
 def _split(total: int, shares: list[float]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Arguments of `MirrorDescentTrainer`."""
+"""Arguments of `MirrorDescentTrainer`: a list of fields, each with its help, its range and its cure, and so long."""
 
 from dataclasses import dataclass, field, fields
 from typing import Literal

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import pyarrow.compute as pc
 import torch
 from accelerate.utils import gather, is_peft_model
 from datasets import Dataset, IterableDataset
@@ -16,12 +15,14 @@ from k15_plugins.evaluation.accuracy import evaluate
 from k15_plugins.trainers.kinds import check_kinds
 from k15_plugins.trainers.model_checks import check_model_name, check_output_dir, check_processing_class
 from k15_plugins.trainers.option_checks import check_evaluation, check_training
-from k15_plugins.trainers.reward_checks import check_reward_func
+from k15_plugins.trainers.pair_checks import (
+    SAMPLED,
+    check_held_out,
+    check_vocabulary,
+    checked_pairs,
+    refuse_long_pairs,
+)
 from k15_plugins.trainers.values import check_values
-
-# What a reward function is given here beside the columns.
-_PASSED = ("prompts", "completions", "completion_ids")
-_SAMPLED = {"prompt_ids", "chosen_ids", "rejected_ids"}
 
 
 @dataclass
@@ -113,15 +114,15 @@ class Long2ShortDPOTrainer(DPOTrainer):
         check_evaluation(args, kwargs.get("eval_dataset"))
         check_model_name(model)
         check_processing_class(model, kwargs.get("processing_class"))
-        data = _checked_pairs(train_dataset)
+        data = checked_pairs(train_dataset)
         columns = data.column_names or []
         if args.max_length is not None and (isinstance(data, IterableDataset) or {"image", "images"} & set(columns)):
             raise ValueError(
                 f"max_length={args.max_length} cannot be checked before training on images or on an IterableDataset, "
                 "and would cut responses; leave it at None."
             )
-        _check_vocabulary(data, model)
-        _check_held_out(held_out, reward_func, args)
+        check_vocabulary(data, model)
+        check_held_out(held_out, reward_func, args)
         is_whole = isinstance(model, torch.nn.Module) and not is_peft_model(model) and not kwargs.get("peft_config")
         if is_whole and not args.precompute_ref_log_probs:
             # TRL would load the model's name again, which a model that has no name, or has changed since, cannot give.
@@ -135,7 +136,7 @@ class Long2ShortDPOTrainer(DPOTrainer):
             self.add_callback(_HeldOut(self, held_out, reward_func))
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:
-        if set(dataset.column_names or []) >= _SAMPLED:
+        if set(dataset.column_names or []) >= SAMPLED:
             prepared = dataset
         else:
             # With a limit TRL would drop what is too long, silently.
@@ -143,7 +144,7 @@ class Long2ShortDPOTrainer(DPOTrainer):
             prepared = super()._prepare_dataset(dataset, processing_class, args, dataset_name)
             args.max_length = limit
         if args.max_length is not None:
-            _refuse_long_pairs(prepared, args.max_length, dataset_name)
+            refuse_long_pairs(prepared, args.max_length, dataset_name)
         return prepared
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool) -> Any:
@@ -210,92 +211,3 @@ class _HeldOut(TrainerCallback):
         trainer.model.eval()
         trainer.log({"eval_k15/accuracy": right / number, "eval_completions/mean_length": tokens / number})
         trainer.model.train(was_training)
-
-
-def _checked_pairs(data: Any) -> Dataset | IterableDataset:
-    if not isinstance(data, Dataset | IterableDataset):
-        raise ValueError(
-            f"train_dataset must be a Dataset of pairs, got {data!r:.100}; give "
-            "Dataset.from_list(preference_pairs(problems))."
-        )
-    if isinstance(data, Dataset) and not len(data):
-        raise ValueError(
-            "train_dataset must hold at least one pair, got none; sample more responses to each problem, or lower the "
-            "ratio of preference_pairs."
-        )
-    columns = set(data.column_names or _SAMPLED)  # of a stream nobody may know them
-    if not columns >= _SAMPLED and not columns >= {"chosen", "rejected"}:
-        raise ValueError(
-            f"train_dataset must have the columns chosen and rejected, got {', '.join(data.column_names or [])}; give "
-            "Dataset.from_list(preference_pairs(problems))."
-        )
-    if isinstance(data, Dataset):
-        _check_members(data)
-    return data
-
-
-def _check_members(data: Dataset) -> None:
-    table = data.with_format("arrow")[:]
-    for name in ("chosen", "rejected"):
-        if name in table.column_names and (missing := table[name].null_count):
-            raise ValueError(
-                f"train_dataset must have a {name} response in every row, got {missing} without; mend it."
-            )
-        ids = f"{name}_ids"
-        if ids in table.column_names and (empty := pc.sum(pc.equal(pc.list_value_length(table[ids]), 0)).as_py()):
-            raise ValueError(f"train_dataset must have tokens in every row of {ids}, got {empty} without; mend it.")
-
-
-def _check_vocabulary(pairs: Any, model: Any) -> None:
-    """Refuse tokens that the model has no embedding for: a GPU would end in an error of CUDA, which names nothing."""
-    if not isinstance(pairs, Dataset) or not isinstance(model, torch.nn.Module):
-        return
-    embedding: Any = model.get_input_embeddings  # of transformers and of peft
-    size = embedding().num_embeddings
-    table = pairs.with_format("arrow")[:]
-    for name in _SAMPLED & set(table.column_names):
-        ids = pc.list_flatten(table[name])
-        if len(ids) and (bad := [end for end in pc.min_max(ids).as_py().values() if not 0 <= end < size]):
-            raise ValueError(
-                f"{name} of train_dataset must be tokens of the model, from 0 to {size - 1}, got {bad[-1]}; give "
-                "pairs that were sampled with the model's own tokenizer."
-            )
-
-
-def _check_held_out(held_out: Any, reward_func: Any, args: Long2ShortDPOConfig) -> None:
-    if held_out is None:
-        for name, value in (("reward_func", reward_func), ("held_out_steps", args.held_out_steps)):
-            if value:
-                raise ValueError(
-                    f"{name}={value!r:.100} has no effect without held_out; give held_out, or leave it out."
-                )
-        return
-    if not isinstance(held_out, Dataset):
-        raise ValueError(
-            f"held_out must be a Dataset, got a {type(held_out).__name__}; make one, as by Dataset.from_list(rows)."
-        )
-    if reward_func is None:
-        raise ValueError("held_out needs a reward_func that tells right answers from wrong ones; give one.")
-    if not len(held_out) or "prompt" not in held_out.column_names:
-        raise ValueError(
-            f"held_out must hold problems with a column prompt, got {len(held_out)} rows of "
-            f"{', '.join(held_out.column_names)}; correct it, or leave it out."
-        )
-    if {"image", "images"} & set(held_out.column_names):
-        raise ValueError("held_out has images, which would be left out of the sampling; leave held_out out.")
-    check_reward_func(reward_func, held_out.column_names, "held_out", _PASSED)
-
-
-def _refuse_long_pairs(pairs: Dataset, max_length: int, name: str) -> None:
-    longest = [
-        len(prompt) + max(len(chosen), len(rejected))
-        for prompt, chosen, rejected in zip(
-            pairs["prompt_ids"], pairs["chosen_ids"], pairs["rejected_ids"], strict=True
-        )
-    ]
-    over = sum(length > max_length for length in longest)
-    if over:
-        raise ValueError(
-            f"max_length={max_length} would cut {over} of {len(longest)} pairs of the {name} data set, the longest of "
-            f"{max(longest)} tokens; leave it at None, or take these pairs out."
-        )

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from k15_plugins.runs.cli import options_first
+from k15_plugins.runs.words import options_first
 
 ROOT = Path(__file__).parents[2]
 

@@ -10,7 +10,8 @@ from reasoning_gym.factory import DATASETS
 
 from k15_plugins.rewards.verify import GuardedVerifier
 from k15_plugins.tasks.entries import load_entry
-from k15_plugins.tasks.reasoning_gym import Task, level_count, reasoning_gym_problems
+from k15_plugins.tasks.levels import level_count
+from k15_plugins.tasks.reasoning_gym import Task, reasoning_gym_problems
 
 CHAINS = {
     "name": "chain_sum",
