@@ -122,6 +122,8 @@ class ServerProcess:
     def close(self) -> None:
         """End it."""
         self._socket.close()
-        self._process.kill()
+        if self._process.poll() is None:
+            # All of its group: bubblewrap's child, as long as it is being set up, would wait for its parent for ever.
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._errors.close()

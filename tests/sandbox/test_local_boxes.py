@@ -283,6 +283,34 @@ def test_a_caller_that_goes_takes_its_runs_along(sandbox):
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids))
 
 
+def test_a_box_that_is_closed_while_it_starts_leaves_nothing(sandbox, monkeypatch):
+    def die(self, message, wait_seconds=0.0):
+        raise BoxDied("at once")
+
+    monkeypatch.setattr(ServerProcess, "ask", die)
+    monkeypatch.setattr(
+        ServerProcess, "close", lambda self, close=ServerProcess.close: (time.sleep(wait), close(self))
+    )
+    folders = []
+    for step in range(12):
+        wait = step / 1000
+        with sandbox.open(ADD) as box, pytest.raises(BoxDied):
+            folders.append(box._folder.name.encode())
+            box._start()
+
+    def left():
+        return [path for path in Path("/proc").glob("[0-9]*/cmdline") if any(name in words(path) for name in folders)]
+
+    wait_until(lambda: not left())
+
+
+def words(path):
+    try:
+        return path.read_bytes()
+    except OSError:  # it has just ended
+        return b""
+
+
 def descendants(pid):
     """The processes below another."""
     children = []
