@@ -324,7 +324,7 @@ def row(*shape):
         (lambda: truncated_importance_weights(row(4, 3), row(4, 3), row(4, 3), 0.0), "cap must be above 0, got 0.0"),
         (lambda: baseline(row(5), 2), "whole groups of num_generations=2 rollouts, got 5"),
         (lambda: baseline(row(2, 4), 4), r"must be of shape \(N,\), .* got \(2, 4\)"),
-        (lambda: baseline(row(4), 2, "median"), "kind='median' is unknown"),
+        (lambda: baseline(row(4), 2, "median"), "kind must be one of mean, log_mean_exp, got 'median'"),
         (lambda: baseline(row(4), 2, "log_mean_exp", tau=0.0), "tau must be above 0, got 0.0"),
         (lambda: rest_advantages(row(5), 2), "whole groups of num_generations=2 rollouts, got 5"),
         (lambda: keep_after_drop(row(4), 1.5, torch.Generator()), "drop_probability must be from 0 to 1, got 1.5"),
