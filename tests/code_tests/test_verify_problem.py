@@ -41,9 +41,11 @@ class Script:
                 return Outcome(Status.TIMEOUT, b"1")
             if "crash" in source and eval(source.partition("if")[2] or "True", {"n": n}):
                 return Outcome(Status.FAILED, b"1", exit_code=1)
-            if "coin" in source:
+            if "coin" in source and eval(source.partition("if")[2] or "True", {"n": n}):
                 return Outcome(Status.OK, str(self.number).encode())
-            return Outcome(Status.OK, str(n if "crash" in source else eval(source, {"n": n})).encode())
+            return Outcome(
+                Status.OK, str(n if "crash" in source or "coin" in source else eval(source, {"n": n})).encode()
+            )
 
 
 def problem(tmp_path, *submissions, **fields):
@@ -75,6 +77,7 @@ def verdict(one, rules=RULES, generator="g", sandbox=None):
         (["n"] * 6 + ["n + (n > 7)"] * 3 + ["n"], Reason.TOO_FEW_PASS),
         (["n"] * 6 + ["coin"] * 4, Reason.FLAKY_SUBMISSIONS),
         (["n"] * 7 + ["coin"] * 3, Reason.TOO_FEW_PASS),
+        (["n"] * 6 + ["n + 1"] + ["coin if n == 0"] * 3, Reason.TOO_FEW_VALID),  # they have no vote on other cases
         (["crash"] * 10, Reason.TOO_FEW_VALID),
         (["''"] * 10, Reason.TOO_FEW_VALID),  # nothing is no answer
         (["n", "n + 1", "n + 2"] * 3 + ["n"], Reason.SPECIAL_JUDGE_IN_OUTPUTS),
