@@ -2,6 +2,7 @@
 
 import functools
 import json
+import os
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from typing import Any
@@ -53,7 +54,6 @@ class Place:
         return Place(*json.loads(text))
 
 
-@functools.lru_cache(maxsize=64)
 def read_problem(place: Place) -> CodeProblem:
     """Read a problem with its tests from its file.
 
@@ -63,6 +63,12 @@ def read_problem(place: Place) -> CodeProblem:
     Raises:
         ValueError: If there is another problem now.
     """
+    status = os.stat(place.file)
+    return _read(place, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=64)
+def _read(place: Place, changed_ns: int, size_bytes: int) -> CodeProblem:
     with open(place.file, "rb") as file:
         file.seek(place.offset)
         line = file.readline()

@@ -126,8 +126,9 @@ def test_a_checker_decides_and_no_output_makes_it_fail(reward, places):
     assert reward(None, given, None, problem=[place] * len(given)) == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
 
 
-def test_a_checker_that_fails_on_the_right_output_is_the_verifiers_failure(reward, places, caplog):
-    (place,) = places(CHECKED | {"checker_source": "1 / 0"})
+@pytest.mark.parametrize("source", ["1 / 0", "print(0)"])
+def test_a_checker_that_fails_on_the_right_output_is_the_verifiers_failure(reward, places, caplog, source):
+    (place,) = places(CHECKED | {"checker_source": source})
     metrics = {}
     rewards = reward(None, [fenced("print('3 7')"), "none"], None, problem=[place] * 2, log_metric=metrics.__setitem__)
     assert rewards == [None, 0.0]

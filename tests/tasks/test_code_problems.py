@@ -46,6 +46,13 @@ def test_a_file_that_has_changed_is_not_read(tmp_path):
         read_problem(place)
 
 
+def test_a_corrected_test_is_read(tmp_path):
+    file = write(tmp_path / "sums.jsonl", OWN)
+    assert read_problem(Place.load(load_code_problems(file).train["problem"][0])).tests[0].outputs == ("3\n",)
+    write(file, OWN | {"tests": [{"input": "1 2\n", "output": "4\n"}]})
+    assert read_problem(Place.load(load_code_problems(file).train["problem"][0])).tests[0].outputs == ("4\n",)
+
+
 def test_held_out(tmp_path):
     file = write(tmp_path / "a.jsonl", *[OWN | {"id": str(n), "prompt": str(n)} for n in range(50)])
     other = write(tmp_path / "b.jsonl", OWN)
