@@ -45,7 +45,7 @@ trainer.save_model("one")
 merge_checkpoints(["one", "one"], "merged")
 try:
     MathReward()(["1"], [r"\\boxed{1}"], None, answer=["1"])
-except RuntimeError as error:
+except ModuleNotFoundError as error:
     print(error)
 """
 

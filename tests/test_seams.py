@@ -16,6 +16,7 @@ PACKAGE = TESTS.parent / "k15_plugins"
 ROWS = [line for line in (TESTS.parent / "docs" / "seams.md").read_text().splitlines() if line.startswith("| `")]
 # Objects of our own, or made a line before.
 OWN = {
+    "code_tests/generate_cases.py": {"runs", "words"},
     "generation/cpu/gloo.py": {"rootRank", "rootTensor"},
     "generation/segments.py": {"log_probs_BV"},
     "generation/vllm_steps.py": {"max_tokens", "output_kind"},
@@ -23,6 +24,14 @@ OWN = {
     "rollouts/buffer.py": {"ids_T", "logps_T", "stop"},
     "runs/rewards.py": {"__name__"},
     "runs/sweep.py": {"folder"},
+    "sandbox/http.py": {"session"},
+    "sandbox/inside/__main__.py": {"__path__"},
+    # The interpreter that runs one program, and ends with it.
+    "sandbox/inside/python_program.py": {
+        *("__file__", "setattr", "stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__", "argv", "path"),
+        *("modules", "__builtins__", "__name__"),
+    },
+    "sandbox/local.py": {"blames"},
     "sampling/weighted.py": {"state"},
     "tasks/thoughts.py": {"checks", "wrong_checks", "steps", "wrong_steps"},
     "trainers/knob.py": {"__doc__"},

@@ -118,6 +118,6 @@ def test_what_is_left_over_is_data_parallel():
 @pytest.mark.parametrize("tokens", [0, "8k"])
 def test_micro_batches_of_no_size(tokens):
     with pytest.raises(
-        ValueError, match=f"backend.max_tokens_per_micro_batch must be a number of tokens, 1 or more, got {tokens!r}"
+        ValueError, match=f"backend.max_tokens_per_micro_batch must be 1 token or more, got {tokens!r}"
     ):
         EngineSettings(MegatronLayout(1), max_tokens_per_micro_batch=tokens)

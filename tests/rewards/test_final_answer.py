@@ -249,8 +249,8 @@ def test_a_threshold_above_full_marks_is_refused():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: ExactMatchReward(None), "answer_pattern=None must be text"),
-        (lambda: ExactMatchReward(5), "answer_pattern=5 must be text"),
+        (lambda: ExactMatchReward(None), "answer_pattern must be text, got None"),
+        (lambda: ExactMatchReward(5), "answer_pattern must be text, got 5"),
         (lambda: MathReward(strict="no"), "strict must be true or false, got 'no'"),
         (lambda: MathReward(timeout_seconds="5"), "timeout_seconds='5' must be a number"),
         (lambda: MathReward(timeout_seconds=float("inf")), "timeout_seconds=inf must be above 0 and at most 3600"),

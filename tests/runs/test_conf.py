@@ -28,6 +28,8 @@ NEEDED = {
     "long2short_rejection": ["model.name=some/model"],
     "long2short_dpo": ["model.name=some/model"],
     "long2short_rl": ["model.name=some/model"],
+    "reward=code": ["task=code", "task.path=problems.jsonl"],
+    "task=code": ["task.path=problems.jsonl", "reward=code"],
     "write_tests": ["stage.problems=untested.jsonl"],
     "kimi_rl_hub": ["model.name=some/model", "trainer.args.bf16=false"],
     "kimi_rl_7b_8gpu": ["task.path=problems.jsonl"],

@@ -97,8 +97,12 @@ def test_a_dual_reward_that_cannot_be_is_refused_before_a_model_is_loaded(tmp_pa
 def test_the_columns_of_a_task_are_those_that_it_gives(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"prompt": "1 + 1", "answer": 2}\n')
     (tmp_path / "b.jsonl").write_text('{"problem": "1 + 1", "answer": 2, "level": 1, "subject": "x"}\n')
+    tests = '[{"input": "", "output": "2"}]'
+    (tmp_path / "c.jsonl").write_text(f'{{"id": "a", "prompt": "Print 2.", "tests": {tests}}}\n')
+    code = ("task=code", f"task.path={tmp_path}/c.jsonl", "task.held_out=null", "reward=code")
     nodes = [
         compose("+recipe=smoke")["task"],
+        compose("+recipe=kimi_rl", *code)["task"],
         compose("+recipe=kimi_rl", "task=jsonl", f"task.path={tmp_path}/a.jsonl", "task.held_out=null")["task"],
         compose("+recipe=kimi_rl", "task=benchmark", "task.name=math_500", f"task.path={tmp_path}/b.jsonl")["task"],
     ]

@@ -126,7 +126,7 @@ def test_the_four_verbs_refuse_what_makes_no_sense(kind):
     sampler = KINDS[kind](5)
     with pytest.raises(ValueError, match="refill must be False before the first draw, got True"):
         sampler.draw(1, refill=True)
-    with pytest.raises(ValueError, match="n=-1"):
+    with pytest.raises(ValueError, match="n must be 0 or more, got -1"):
         sampler.draw(-1)
     with pytest.raises(ValueError, match=r"n must be a whole number, got 2.0"):
         sampler.draw(2.0)
@@ -141,7 +141,7 @@ def test_the_four_verbs_refuse_what_makes_no_sense(kind):
         with pytest.raises(ValueError, match=message):
             sampler.observe(ids, right, rollouts)
     sampler.observe([], [], [])
-    with pytest.raises(ValueError, match="seed=-1"):
+    with pytest.raises(ValueError, match="seed must be a whole number from 0, got -1"):
         KINDS[kind](5, -1)
     with pytest.raises(ValueError, match=r"seed must be a whole number from 0, got 0.5"):
         KINDS[kind](5, 0.5)
