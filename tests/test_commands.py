@@ -205,8 +205,11 @@ def test_benchmarks_know_their_arguments(command):
         assert re.search(rf"(?<!\w){re.escape(word)}\b", text), f"{script} does not know {word}"
 
 
+CALCULATORS = sorted({line for _, line in COMMANDS if re.match(r"python -m k15_plugins\.planning\.", line)})
+
+
 @pytest.mark.parametrize(
-    "command", sorted({line for _, line in COMMANDS if re.match(r"python -m k15_plugins\.planning\.", line)})
+    "command", [CALCULATORS[0], *(pytest.param(each, marks=pytest.mark.slow) for each in CALCULATORS[1:])]
 )
 def test_calculators_run(command):
     _, _, module, *words = shlex.split(command.replace("MODEL", str(TINY)))

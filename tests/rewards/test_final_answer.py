@@ -186,7 +186,7 @@ def test_math_finds_the_answer_by_a_pattern():
 def test_evaluation_counts_the_value_and_looks_for_an_answer_without_a_box():
     completions = [r"\boxed{3 + 4}", "The answer is $7$.", "", r"\boxed{5=7}", r"The answer is $7$, so \boxed{8}."]
     assert call(MATH, completions, answer=["7"] * 5)[0] == [0.0] * 5
-    values, metrics = call(MathReward(timeout_seconds=20, strict=False), completions, answer=["7"] * 5)
+    values, metrics = call(MathReward(strict=False), completions, answer=["7"] * 5)
     assert (values, metrics) == ([1.0, 1.0, 0.0, 0.0, 0.0], [("k15/verifier_failures", 0.0)])
 
 
@@ -290,11 +290,11 @@ def test_no_answer_to_mathematics_is_run_or_changes_a_later_verdict(tmp_path):
     honest = [rf"\boxed{{{gold}}}" for gold in golds] + [r"\boxed{8}"] * len(golds)
     for reward, form in (
         (MATH, r"\boxed{{{}}}"),
-        (MathReward(timeout_seconds=20, strict=False), "The answer is ${}$."),
+        (MathReward(strict=False), "The answer is ${}$."),
     ):
         expected = [1.0] * len(golds) + [0.0] * len(golds)
         assert call(reward, honest, answer=golds * 2)[0] == expected
-        hostile = [(form.format(attack), gold) for gold in golds for attack in attacks]
+        hostile = [(form.format(attack), gold) for gold in golds[:2] for attack in attacks]
         values, _ = call(reward, [text for text, _ in hostile], answer=[gold for _, gold in hostile])
         assert sum(values) == 0
         assert call(reward, honest, answer=golds * 2)[0] == expected

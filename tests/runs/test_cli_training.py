@@ -312,7 +312,9 @@ def test_two_processes(backend, tmp_path):
     [
         # Two iterations each: stock GRPO, hard problems only from the second iteration on, problems of a file.
         ("+recipe=grpo", "trainer.args.steps_per_generation=2"),
-        (*COMMAND[:3], "sampler=curriculum", "sampler.schedule.switch_iteration=1"),
+        pytest.param(
+            (*COMMAND[:3], "sampler=curriculum", "sampler.schedule.switch_iteration=1"), marks=pytest.mark.slow
+        ),
         ("+recipe=kimi_rl", "task=jsonl", "task.path=problems.jsonl", "reward=exact_match"),
     ],
     ids=["grpo", "curriculum", "jsonl"],

@@ -52,6 +52,7 @@ def test_the_folder_alone_takes_the_words_of_its_run(k15):  # noqa: F811
     assert "k15: resume: stage.value was 3 in the run and is 5 now" in refused.stderr
 
 
+@pytest.mark.slow
 def test_the_folder_alone_of_a_sweep(k15):  # noqa: F811
     words = ("+recipe=stub", "-m", "seed=1,2", "hydra.sweep.dir=sweep", "hydra/launcher=joblib")
     subdir = "hydra.sweep.subdir='job=${hydra.job.num}'"

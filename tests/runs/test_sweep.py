@@ -57,6 +57,7 @@ def test_a_sweep_goes_on_where_it_was_ended(k15):  # noqa: F811
     assert json.loads((k15.folder / "sweep" / "2" / "status.json").read_text())["figures"]["score"] == 3
 
 
+@pytest.mark.slow
 def test_what_ended_badly_or_has_another_config_goes_on(k15):  # noqa: F811
     assert (
         k15("+recipe=stub", "-m", "seed=1,2,3", "+trainer.args.max_steps=1", "hydra.sweep.dir=sweep").returncode == 0
