@@ -9,7 +9,7 @@ from k15_plugins.rewards.answers import response_text
 from k15_plugins.rewards.code_block import code_block
 from k15_plugins.rewards.final_answer import Completion, LogMetric
 from k15_plugins.rewards.judge_program import judge
-from k15_plugins.sandbox import Sandbox, pool
+from k15_plugins.sandbox import BwrapSandbox, Sandbox, pool
 from k15_plugins.tasks.code_places import Place
 
 logger = logging.getLogger(__name__)
@@ -29,18 +29,18 @@ class CodeReward:
 
     Raises:
         SandboxUnavailable: If this machine gives no isolation.
-        ValueError: If `max_tests` is below 1.
+        ValueError: If an argument cannot be.
     """
 
     def __init__(self, sandbox: Sandbox | None = None, max_tests: int | None = None, share: bool = False) -> None:
         if max_tests is not None and (isinstance(max_tests, bool) or not isinstance(max_tests, int) or max_tests < 1):
             raise ValueError(f"max_tests must be a whole number from 1, or None for all tests, got {max_tests!r}.")
-        if sandbox is None:
-            from k15_plugins.sandbox.bwrap import BwrapSandbox
-
-            sandbox = BwrapSandbox()
+        if not isinstance(share, bool):
+            raise ValueError(f"share must be True or False, got {share!r:.100}; leave it out for all or nothing.")
+        if isinstance(sandbox, str):
+            raise ValueError(f"sandbox must be an object, got {sandbox!r:.100}; give BwrapSandbox(), say.")
         self.__name__ = "code"
-        self.sandbox = sandbox
+        self.sandbox = BwrapSandbox() if sandbox is None else sandbox
         self._max_tests = max_tests
         self._share = share
 

@@ -4,6 +4,7 @@ import copy
 import os
 import platform
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -23,7 +24,7 @@ INSIDE = Path(__file__).parent / "inside"
 DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom")
 
 
-class LocalSandbox:
+class LocalSandbox(ABC):
     """Boxes on this machine, each a process; see `Sandbox`."""
 
     cure = ""
@@ -90,6 +91,7 @@ class LocalSandbox:
             return str(error)
         return ""
 
+    @abstractmethod
     def launch(self, folder: Path, task: Task, limits: Limits) -> tuple[list[str], dict[str, Any]]:
         """Return the command that starts a server in isolation, and what to tell it about its surroundings.
 
@@ -98,7 +100,6 @@ class LocalSandbox:
             task: What the server is to do.
             limits: Of each run.
         """
-        raise NotImplementedError
 
     def python(self, inside: str | Path) -> list[str]:
         """Return the command of the server; nothing of the environment or of the site is read."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from k15_plugins.sandbox.inside import result, scratch
 from k15_plugins.sandbox.outcome import Outcome, Status
 from k15_plugins.sandbox.process import BoxDied, Result, ServerProcess
-from k15_plugins.sandbox.program import Limits
+from k15_plugins.sandbox.program import Limits, wall_seconds
 from k15_plugins.sandbox.task import Task
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class LocalBox:
         self._sandbox = sandbox
         self._task = task
         self._limits = limits
-        self._wall_seconds = 2 * limits.cpu_seconds + 10 if limits.wall_seconds is None else limits.wall_seconds
+        self._wall_seconds = wall_seconds(limits)
         self._server: ServerProcess | None = None
         self._not_compiled: Outcome | None = None
 

@@ -152,10 +152,8 @@ class _Pool:
     def _runs_here(self) -> bool:
         if self._pid != os.getpid():  # a fork: a thread that is not here may hold the lock
             self._parallel, self._lock, self._pid = None, threading.Lock(), os.getpid()
-        is_of_parent = _started_in not in (
-            None,
-            os.getpid(),
-        )  # what joblib started before a fork does not work after it
+        # What joblib started before a fork does not work after it.
+        is_of_parent = _started_in is not None and _started_in != os.getpid()
         return is_of_parent or self.workers == 1 or bool(multiprocessing.current_process().daemon)
 
     def _start(self) -> Any:
@@ -164,7 +162,6 @@ class _Pool:
             import joblib
 
             _started_in = os.getpid()
-
             backend: Any = self._pool
             options: dict[str, Any] = {}
             if backend == "ray":

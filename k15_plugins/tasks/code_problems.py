@@ -12,7 +12,7 @@ from datasets import Dataset, Features, Value
 
 from k15_plugins.files.jsonl import read_rows
 from k15_plugins.tasks.code_places import READERS, Place
-from k15_plugins.tasks.problems import Problems, check_prompt_options, is_held_out, make_prompt
+from k15_plugins.tasks.problems import Problems, check_prompt_options, hold_out, make_prompt
 
 TEMPLATE = (
     "{prompt}\n\nThink it through, then write the whole program in one block of code, as in\n"
@@ -57,26 +57,8 @@ def load_code_problems(
             Path(source), schema, lambda text: make_prompt(template.format(prompt=text), system, conversational)
         )
 
-    rows = rows_of(path)
-    measured: dict[str, dict[str, Any]] = {}
-    if isinstance(held_out, int | float):
-        if not 0 < held_out < 1:
-            raise ValueError(f"held_out must be a share between 0 and 1, a file, or null for none, got {held_out}.")
-        measured = {text: row for text, row in rows.items() if is_held_out(text, held_out)}
-        rows = {text: row for text, row in rows.items() if text not in measured}
-        if not rows or not measured:
-            raise ValueError(
-                f"held_out={held_out} leaves {len(rows)} problems of {path} to train on and {len(measured)} held out; "
-                "choose another share or give more problems."
-            )
-    elif held_out is not None:
-        measured = rows_of(held_out)
-        if both := [text for text in measured if text in rows]:
-            raise ValueError(
-                f"held_out={held_out} has {len(both)} of its {len(measured)} problems in {path} too, the first is "
-                f"{both[0][:100]!r}; remove them from one of the two."
-            )
-    return Problems(_dataset(list(rows.values()), conversational), _dataset(list(measured.values()), conversational))
+    train, measured = hold_out(rows_of(path), held_out, path, rows_of)
+    return Problems(_dataset(list(train.values()), conversational), _dataset(list(measured.values()), conversational))
 
 
 def _read(path: Path, schema: str, prompt: Callable[[str], Any]) -> dict[str, dict[str, Any]]:

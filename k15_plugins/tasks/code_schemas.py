@@ -123,8 +123,8 @@ def own(row: dict[str, Any]) -> CodeProblem:
             checker=_optional(row, "checker", str) or ("value" if function else "tokens"),
             checker_source=_optional(row, "checker_source", str),
             cpu_seconds=_number(row, "cpu_seconds", SECONDS),
-            memory_mb=int(_number(row, "memory_mb", MEMORY_MB)),
-            level=int(_number(row, "level", 0, at_least=0)),
+            memory_mb=_whole(row, "memory_mb", MEMORY_MB, at_least=1),
+            level=_whole(row, "level", 0, at_least=0),
             prelude=PRELUDE if function else "",
         )
     )
@@ -205,8 +205,15 @@ def _optional(row: dict[str, Any], name: str, kind: type) -> Any:
     return needed(row, name, kind) if row.get(name) is not None else None
 
 
-def _number(row: dict[str, Any], name: str, default: float, at_least: float = 1e-3) -> float:
+def _number(row: dict[str, Any], name: str, default: float) -> float:
     value = row.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not at_least <= value < float("inf"):
-        raise ValueError(f"{name} must be a number from {at_least:g}, got {value!r:.60}.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1e-3 <= value < float("inf"):
+        raise ValueError(f"{name} must be a number from 0.001, got {value!r:.60}.")
+    return value
+
+
+def _whole(row: dict[str, Any], name: str, default: int, at_least: int) -> int:
+    value = row.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise ValueError(f"{name} must be a whole number from {at_least}, got {value!r:.60}.")
     return value

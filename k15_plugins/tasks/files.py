@@ -12,7 +12,7 @@ from k15_plugins.tasks.problems import (
     Problems,
     check_prompt_options,
     did_you_mean,
-    is_held_out,
+    hold_out,
     make_prompt,
     to_dataset,
 )
@@ -67,28 +67,8 @@ def load_problems(
     check_prompt_options(template, ["prompt"], system, conversational)
     reader = _Reader(prompt_column, answer_column, answer_pattern, level_column, template, system, conversational)
     rows = reader.read(path, split, subset)
-    held_out_rows: dict[str, dict[str, Any]] = {}
-    if isinstance(held_out, (int, float)):
-        if not 0 < held_out < 1:
-            raise ValueError(
-                f"held_out must be a share between 0 and 1, a path, or null for none, got {held_out}; set 0.1, say."
-            )
-        held_out_rows = {text: row for text, row in rows.items() if is_held_out(text, held_out)}
-        rows = {text: row for text, row in rows.items() if text not in held_out_rows}
-        if not rows or not held_out_rows:
-            raise ValueError(
-                f"held_out={held_out} leaves {len(rows)} problems of {path} to train on and {len(held_out_rows)} "
-                "held out; choose another share or give more problems."
-            )
-    elif held_out is not None:
-        held_out_rows = reader.read(held_out, held_out_split, subset)
-        both = [text for text in held_out_rows if text in rows]
-        if both:
-            raise ValueError(
-                f"held_out={held_out} has {len(both)} of its {len(held_out_rows)} problems in {path} too, "
-                f"the first is {both[0][:100]!r}; remove them from one of the two."
-            )
-    train, measured = (to_dataset(list(side.values()), conversational, False) for side in (rows, held_out_rows))
+    sides = hold_out(rows, held_out, path, lambda other: reader.read(other, held_out_split, subset))
+    train, measured = (to_dataset(list(side.values()), conversational, False) for side in sides)
     return Problems(train, measured)
 
 

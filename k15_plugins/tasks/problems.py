@@ -2,14 +2,16 @@
 
 import string
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from datasets import Dataset, Features, Value
 
 Message = dict[str, str]
 Prompt = str | list[Message]
+Row = dict[str, Any]
 
 
 class Problems(NamedTuple):
@@ -34,6 +36,51 @@ def is_held_out(question: str, share: float) -> bool:
         True for a held-out question.
     """
     return zlib.crc32(question.encode()) < share * 2**32
+
+
+def hold_out(
+    rows: dict[str, Row],
+    held_out: float | str | Path | None,
+    path: str | Path,
+    read: Callable[[str | Path], dict[str, Row]],
+) -> tuple[dict[str, Row], dict[str, Row]]:
+    """Split problems into those to train on and those to measure with.
+
+    Args:
+        rows: Text of the question -> problem.
+        held_out: A share in (0, 1), chosen by a hash of the text; or where other problems are; or None for none.
+        path: Where the problems are, for the messages.
+        read: Reads other problems.
+
+    Returns:
+        Both sides, in the order of the rows.
+
+    Raises:
+        ValueError: If the share cannot be or leaves a side empty, or a problem would be on both.
+    """
+    if held_out is None:
+        return rows, {}
+    if isinstance(held_out, int | float):
+        if not 0 < held_out < 1:
+            raise ValueError(
+                f"held_out must be a share between 0 and 1, a path, or null for none, got {held_out}; set 0.1, say."
+            )
+        measured = {text: row for text, row in rows.items() if is_held_out(text, held_out)}
+        rest = {text: row for text, row in rows.items() if text not in measured}
+        if not rest or not measured:
+            raise ValueError(
+                f"held_out={held_out} leaves {len(rest)} problems of {path} to train on and {len(measured)} held out; "
+                "choose another share or give more problems."
+            )
+        return rest, measured
+    measured = read(held_out)
+    both = [text for text in measured if text in rows]
+    if both:
+        raise ValueError(
+            f"held_out={held_out} has {len(both)} of its {len(measured)} problems in {path} too, "
+            f"the first is {both[0][:100]!r}; remove them from one of the two."
+        )
+    return rows, measured
 
 
 def check_prompt_options(template: str, fields: Iterable[str], system: str | None, conversational: bool) -> None:

@@ -169,6 +169,13 @@ def test_a_wrong_argument_is_refused(max_tests):
         CodeReward(max_tests=max_tests)
 
 
+def test_what_is_no_switch_and_no_sandbox_is_refused():
+    with pytest.raises(ValueError, match="share must be True or False, got 'yes'"):
+        CodeReward(share="yes")
+    with pytest.raises(ValueError, match="sandbox must be an object, got 'bwrap'"):
+        CodeReward(sandbox="bwrap")
+
+
 HUMANEVAL = {
     "task_id": "HumanEval/x",
     "prompt": 'import math\n\n\ndef helper(x):\n    return x\n\n\ndef half(x):\n    """Half of x."""\n',
