@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -14,6 +15,7 @@ import requests
 from k15_plugins.sandbox import Limits, Program, SandboxUnavailable, Status
 from k15_plugins.sandbox.bwrap import BwrapSandbox
 from k15_plugins.sandbox.http import HttpSandbox
+from k15_plugins.sandbox.idle_boxes import IdleBoxes
 from k15_plugins.sandbox.server import make_server
 
 QUICK = Limits(cpu_seconds=2.0)
@@ -76,6 +78,44 @@ def test_more_requests_than_the_server_holds_all_come_through(address):
     with ThreadPoolExecutor(24) as pool:
         outcomes = list(pool.map(lambda n: one(sandbox, "print(input())", b"%d\n" % n), range(24)))
     assert [outcome.stdout for outcome in outcomes] == [b"%d\n" % n for n in range(24)]
+
+
+def test_a_server_that_is_full_says_so():
+    server = make_server(BwrapSandbox(), "127.0.0.1", 0, slots=1, queue=0)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    body = {"code": "import time; time.sleep(1)", "language": "python"}
+    with ThreadPoolExecutor(3) as pool:
+        address = f"http://127.0.0.1:{server.server_port}/run_code"
+        answers = list(pool.map(lambda _: requests.post(address, json=body, timeout=60), range(3)))
+    assert sorted(answer.status_code for answer in answers) == [200, 429, 429]
+    assert {answer.headers["Retry-After"] for answer in answers if answer.status_code == 429} == {"1"}
+    server.shutdown()
+    server.server_close()
+
+
+class Counted(BwrapSandbox):
+    """Counts the boxes that are made, and those that are closed."""
+
+    made = closed = 0
+
+    @contextmanager
+    def open(self, program, limits=QUICK):
+        self.made += 1
+        with super().open(program, limits) as box:
+            yield box
+        self.closed += 1
+
+
+def test_boxes_wait_for_their_program_and_the_oldest_is_closed():
+    sandbox = Counted()
+    sandbox.made = sandbox.closed = 0  # without the canary's
+    boxes = IdleBoxes(sandbox, kept=1)
+    for text, made, closed in (("1", 1, 0), ("1", 1, 0), ("2", 2, 1), ("2", 2, 1), ("1", 3, 2)):
+        with boxes.use(Program(f"print({text})"), QUICK) as box:
+            assert box.run(b"").stdout == text.encode() + b"\n"
+        assert (sandbox.made, sandbox.closed) == (made, closed)
+    boxes.close()
+    assert sandbox.closed == 3
 
 
 def scripted(answers):
