@@ -140,22 +140,7 @@ def train_on_thoughts(
     sft = dict(sft or {})
     before = measure()
     rows = Dataset.from_list(list(thought_rows(problems, p_wrong, p_check, clean_share, seed, traces)))
-    own: dict[str, Any] = {
-        "output_dir": output_dir,
-        "seed": seed,
-        "num_train_epochs": 1,
-        "train_sampling_strategy": "sequential",  # the rows are in random order already, and clean ones come first
-        "max_length": None,  # TRL's default of 1024 tokens would cut long traces before their answers
-        "save_strategy": "no",
-    }
-    args = SFTConfig(**(own | sft))
-    trainer = SFTTrainer(
-        model=model, args=args, train_dataset=rows, processing_class=tokenizer, callbacks=list(callbacks)
-    )
-    if callbacks:
-        train(trainer)
-    else:
-        trainer.train()
+    supervise(model, tokenizer, rows, output_dir, seed, sft, callbacks)
     result = {
         "command": command,
         "seed": seed,
@@ -169,8 +154,61 @@ def train_on_thoughts(
         "before": before,
         "after": measure(),
     }
-    _save(result, model, tokenizer, Path(output_dir))
+    save(result, model, tokenizer, Path(output_dir))
+    (Path(output_dir) / "README.md").write_text(_README.format(**result))
     return result
+
+
+def supervise(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Dataset,
+    output_dir: str,
+    seed: int,
+    sft: Mapping[str, Any],
+    callbacks: Sequence[TrainerCallback] = (),
+) -> None:
+    """Train a model on prompts and completions with TRL's `SFTTrainer`, in one epoch and the order of the rows.
+
+    Args:
+        model: Trained in place.
+        tokenizer: Its tokenizer.
+        rows: TRL's prompt-completion format.
+        output_dir: Folder of the training.
+        seed: Of the training.
+        sft: Arguments of `SFTConfig`, which win over those of this function.
+        callbacks: Callbacks that show the progress, instead of transformers' own.
+    """
+    own: dict[str, Any] = {
+        "output_dir": output_dir,
+        "seed": seed,
+        "num_train_epochs": 1,
+        "train_sampling_strategy": "sequential",  # the rows are in random order already, and clean ones come first
+        "max_length": None,  # TRL's default of 1024 tokens would cut long traces before their answers
+        "save_strategy": "no",
+    }
+    args = SFTConfig(**(own | dict(sft)))
+    trainer = SFTTrainer(
+        model=model, args=args, train_dataset=rows, processing_class=tokenizer, callbacks=list(callbacks)
+    )
+    if callbacks:
+        train(trainer)
+    else:
+        trainer.train()
+
+
+def save(result: Mapping[str, Any], model: Any, tokenizer: Any, folder: Path) -> None:
+    """Save a model with its tokenizer and `warm_start.json`.
+
+    Args:
+        result: What the file holds.
+        model: The model.
+        tokenizer: Its tokenizer.
+        folder: Where to.
+    """
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "warm_start.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
 def _measured(evaluation: Evaluation) -> dict[str, float]:
@@ -183,10 +221,3 @@ def _measured(evaluation: Evaluation) -> dict[str, float]:
         "check_share": counts.checks / max(counts.steps, 1),
         "right_check_share": 1 - counts.wrong_checks / counts.checks if counts.checks else 0.0,
     }
-
-
-def _save(result: dict[str, Any], model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / "warm_start.json").write_text(json.dumps(result, indent=2) + "\n")
-    (folder / "README.md").write_text(_README.format(**result))
