@@ -245,7 +245,10 @@ def _copy_equal(name: str, sources: list[Tensor], after: Any) -> None:
             file.seek(source.start)
             contents.append(file.read(source.size))
     if any(content != contents[0] for content in contents):
-        raise ValueError(f"{name} holds {sources[0].dtype} that differ between the models, which have no average.")
+        raise ValueError(
+            f"{name} must be equal in all models, for {sources[0].dtype} have no average, and differs; merge models "
+            "of one kind."
+        )
     after.write(contents[0])
 
 

@@ -47,7 +47,7 @@ def shape_of(config: Any) -> ModelShape:
     """
     config = config.get_text_config()
     if any(getattr(config, name, None) for name in ("num_experts", "num_local_experts", "n_routed_experts")):
-        raise ValueError(f"{config.model_type} has experts; this arithmetic is for dense models only.")
+        raise ValueError(f"{config.model_type} has experts, and this arithmetic is for dense models; give one.")
     heads = config.num_attention_heads
     return ModelShape(
         layers=config.num_hidden_layers,

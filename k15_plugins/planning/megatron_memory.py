@@ -162,7 +162,10 @@ def needs(
     """
     layout.check_model(config)
     if layout.virtual_pipeline > 1:
-        raise ValueError("the arithmetic does not know how many micro-batches an interleaved pipeline holds.")
+        raise ValueError(
+            "virtual_pipeline must be 1 here, for the arithmetic does not know how many micro-batches an interleaved "
+            f"pipeline holds, got {layout.virtual_pipeline}; set it to 1."
+        )
     found = []
     for stage in range(layout.pipeline_parallel):
         weights = weights_of_stage(config, layout, stage)

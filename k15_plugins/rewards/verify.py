@@ -155,7 +155,7 @@ class _Worker:
             self._stop()
             reason = read_outcome(problem) if problem else "it did not start"
             raise RuntimeError(
-                f"The verifier {target!r} cannot be loaded in its process ({reason}); "
+                f"the verifier {target!r} cannot be loaded in its process ({reason}); "
                 "if a module is missing, run pip install '.[verifiers]' in a checkout of k15_plugins."
             )
 

@@ -80,7 +80,7 @@ class UniformThenHard:
         hard = levels >= self.hard_level
         if not hard.any():
             raise ValueError(
-                f"hard_level={self.hard_level} leaves no problem after the switch: lower it to {levels[-1]}, "
+                f"hard_level={self.hard_level} leaves no problem after the switch; lower it to {levels[-1]}, "
                 "the level of the hardest problems, or below."
             )
         return hard.astype(np.float64) if iteration >= self.switch_iteration else np.ones(len(levels))

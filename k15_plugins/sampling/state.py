@@ -16,6 +16,6 @@ def refuse_other_settings(saved: dict[str, Any], own: dict[str, Any]) -> None:
     for name in own | saved:
         if saved.get(name) != own.get(name):
             raise ValueError(
-                f"The saved state has {name}={saved.get(name)!r} but this object has {name}={own.get(name)!r}: "
-                "build it with the saved run's settings, or start without the saved state."
+                f"{name} must be that of the saved state, {saved.get(name)!r}, got {own.get(name)!r}; build this "
+                "object with the saved run's settings, or start without the saved state."
             )

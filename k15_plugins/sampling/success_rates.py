@@ -185,20 +185,20 @@ class SuccessRates:
     def _check_observation(self, ids: np.ndarray, right: np.ndarray, rollouts: np.ndarray) -> None:
         if not (ids.ndim == 1 and ids.shape == right.shape == rollouts.shape):
             raise ValueError(
-                f"ids, right and rollouts have shapes {ids.shape}, {right.shape} and {rollouts.shape}: "
-                "give one number of each for every problem."
+                f"ids, right and rollouts must be of one length, got the shapes {ids.shape}, {right.shape} and "
+                f"{rollouts.shape}; give one number of each for every problem."
             )
         if len(ids) and not np.issubdtype(ids.dtype, np.integer):
             raise ValueError(f"ids must be whole numbers, got {ids.dtype}; pass those that draw returned.")
         foreign = (ids < 0) | (ids >= self.num_problems)
         if foreign.any():
             raise ValueError(
-                f"ids holds {ids[foreign][0]} but the problems are 0 .. {self.num_problems - 1}: "
-                "pass the numbers that draw returned."
+                f"ids must be from 0 to {self.num_problems - 1}, got {ids[foreign][0]}; pass the numbers that draw "
+                "returned."
             )
         possible = (right >= 0) & (right <= rollouts)
         if not possible.all():
             raise ValueError(
-                f"right={right[~possible][0]} of rollouts={rollouts[~possible][0]} is impossible: "
-                "pass counts of rollouts, not rewards."
+                f"right must be from 0 to rollouts={rollouts[~possible][0]}, got {right[~possible][0]}; pass counts "
+                "of rollouts, not rewards."
             )

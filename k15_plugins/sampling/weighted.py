@@ -196,7 +196,10 @@ def as_levels(levels: Any) -> np.ndarray:
     """
     given = np.asarray(levels)
     if given.ndim != 1 or not len(given) or not np.issubdtype(given.dtype, np.integer):
-        raise ValueError(f"levels has shape {given.shape} and type {given.dtype}: give one integer for each problem.")
+        raise ValueError(
+            f"levels must be whole numbers in one dimension, got the shape {given.shape} and {given.dtype}; give one "
+            "for each problem."
+        )
     if given.min() < 0 or given.max() > 255:
         raise ValueError(f"levels must be from 0 to 255, got {given.min()} to {given.max()}; number them anew.")
     return np.ascontiguousarray(given, np.uint8)

@@ -129,7 +129,7 @@ class GroupLengthReward:
         groups = [prompts[start : start + k] for start in range(0, len(prompts), k)]
         if len(prompts) % k or any(prompt != group[0] for group in groups for prompt in group):
             raise ValueError(
-                f"GroupLengthReward got {len(prompts)} rollouts that are not whole groups of num_generations={k}: "
+                f"GroupLengthReward got {len(prompts)} rollouts that are not whole groups of num_generations={k}, for "
                 "groups straddle processes; make per_device_train_batch_size * steps_per_generation divisible by "
                 f"num_generations (for evaluation, set num_generations_eval={k}), or use MirrorDescentTrainer."
             )

@@ -109,7 +109,10 @@ def own(row: dict[str, Any]) -> CodeProblem:
     """
     known = ("id", "prompt", "tests", "language", "function", "checker", "checker_source", "cpu_seconds", "memory_mb")
     if unknown := [key for key in row if key not in (*known, "level", "provenance")]:
-        raise ValueError(f"a problem has no field {unknown[0]!r}; it has {', '.join(known)}, level and provenance.")
+        raise ValueError(
+            f"a problem has no field {unknown[0]!r}; it has {', '.join(known)}, level and provenance; correct it or "
+            "leave it out."
+        )
     function = _optional(row, "function", str)
     tests = needed(row, "tests", list)
     read = _function_case if function else text_case
@@ -195,7 +198,7 @@ def needed(row: dict[str, Any], name: str, kind: type) -> Any:
         ValueError: If it is missing or of another kind.
     """
     if name not in row:
-        raise ValueError(f"{name} is missing; the row has {', '.join(row) or 'nothing'}.")
+        raise ValueError(f"{name} is missing; the row has {', '.join(row) or 'nothing'}; add it.")
     if not isinstance(row[name], kind):
         raise ValueError(f"{name} must be {'text' if kind is str else 'a list'}, got {row[name]!r:.60}.")
     return row[name]

@@ -130,7 +130,7 @@ class _Reader:
             messages = [{"role": m["role"], "content": m["content"]} for m in value]
             if self._template != "{prompt}":
                 raise ValueError(
-                    f"{where}: {self._prompt_column!r} has messages, to which no template can be applied."
+                    f"{where}: {self._prompt_column!r} must be text for a template, got messages; leave template out."
                 )
             if self._system is not None:
                 messages = [{"role": "system", "content": self._system}, *messages]
@@ -154,7 +154,8 @@ class _Reader:
         matches = list(self._answer_pattern.finditer(value))
         if not matches or not (answer := matches[-1].group(matches[-1].lastindex or 0).strip()):
             raise ValueError(
-                f"{where}: answer_pattern={self._answer_pattern.pattern!r} finds no answer in {value!r:.100}."
+                f"{where}: answer_pattern={self._answer_pattern.pattern!r} finds no answer in {value!r:.100}; "
+                "correct the pattern or the row."
             )
         return answer
 
@@ -198,7 +199,8 @@ def _hub_rows(name: str, split: str, subset: str | None) -> Iterator[tuple[str, 
         rows = load_dataset(name, subset, split=split)
     except Exception as error:  # missing dataset, subset, split or network: the library has its own error for each
         raise ValueError(
-            f"The dataset {name!r} (subset {subset!r}, split {split!r}) cannot be loaded: {error}"
+            f"path={name} (subset {subset!r}, split {split!r}) cannot be loaded from the Hub ({error}); correct "
+            "it, or give a file."
         ) from error
     for number, row in enumerate(rows):
         yield f"{name}, {split}, row {number}", row

@@ -1,7 +1,7 @@
-"""Short functions in Python to write: small real programming problems, put together from parts, each with its tests.
+"""Short functions in Python to write: small real programming problems, put together from parts, with tests.
 
-A problem asks for one function of a list, of two numbers or of a text; its right outputs are those of a solution that is
-written with it. `python -m k15_plugins.tasks.short_functions FILE` writes them all as a JSONL file of our own schema.
+A problem asks for a function of a list, of two numbers or of a text; its right outputs are those of a solution that
+is written with it. `python -m k15_plugins.tasks.short_functions FILE` writes all, as JSONL of our own schema.
 """
 
 import json
@@ -19,7 +19,20 @@ FILE = Path(__file__).parents[1] / "assets" / "short_functions.jsonl"
 
 TESTS = 8
 
-_WORDS = ("banana", "Hello World", "a1b2c3", "Queue", "", "x", "Madam", "tea at 4", "ABC abc", "noon 12", "Sessions", "e")
+_WORDS = (
+    "banana",
+    "Hello World",
+    "a1b2c3",
+    "Queue",
+    "",
+    "x",
+    "Madam",
+    "tea at 4",
+    "ABC abc",
+    "noon 12",
+    "Sessions",
+    "e",
+)
 
 
 class _Draft(NamedTuple):

@@ -61,7 +61,10 @@ class ResumableGRPOTrainer(GuardedGRPOTrainer):
         if resume_from_checkpoint is True:
             resume_from_checkpoint = latest_checkpoint(self.args.output_dir)
             if resume_from_checkpoint is None:
-                raise ValueError(f"output_dir={self.args.output_dir} holds no complete checkpoint to resume from.")
+                raise ValueError(
+                    f"output_dir={self.args.output_dir} holds no complete checkpoint to resume from; give "
+                    "another folder, or start without resuming."
+                )
         if resume_from_checkpoint:
             resume_from_checkpoint = str(resume_from_checkpoint)
             check_checkpoint(resume_from_checkpoint, self._layout())

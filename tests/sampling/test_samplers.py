@@ -132,11 +132,11 @@ def test_the_four_verbs_refuse_what_makes_no_sense(kind):
         sampler.draw(2.0)
     sampler.draw(2)
     for ids, right, rollouts, message in (
-        ([0, 5], [1, 1], [2, 2], "ids holds 5 but the problems are 0 .. 4"),
-        ([0, 1], [1], [2, 2], "have shapes"),
-        ([0, 1], [1, 3], [2, 2], "right=3 of rollouts=2 is impossible"),
+        ([0, 5], [1, 1], [2, 2], "ids must be from 0 to 4, got 5"),
+        ([0, 1], [1], [2, 2], "must be of one length"),
+        ([0, 1], [1, 3], [2, 2], "right must be from 0 to rollouts=2, got 3"),
         ([0.5, 1.5], [1, 1], [2, 2], "ids must be whole numbers, got float64; pass those"),
-        ([0], [float("nan")], [2], "right=nan of rollouts=2 is impossible"),
+        ([0], [float("nan")], [2], "right must be from 0 to rollouts=2, got nan"),
     ):
         with pytest.raises(ValueError, match=message):
             sampler.observe(ids, right, rollouts)
@@ -184,7 +184,9 @@ def other_levels():
     ],
 )
 def test_a_state_of_another_sampler_is_refused(name, mine, other):
-    with pytest.raises(ValueError, match=rf"The saved state has {name}=.*: build it with the saved run's settings"):
+    with pytest.raises(
+        ValueError, match=rf"{name} must be that of the saved state, .*; build this object with the saved run's"
+    ):
         mine.load_state_dict(other.state_dict())
 
 
@@ -209,7 +211,7 @@ def test_a_state_of_another_sampler_is_refused(name, mine, other):
         ({"schedule": EasyToHard(2)}, "levels must be given where its partner is, got None"),
         ({"levels": [0] * 5, "schedule": EasyToHard(2)}, "levels must have num_problems=6 entries, got 5"),
         ({"levels": [0] * 5 + [256], "schedule": EasyToHard(2)}, "levels must be from 0 to 255, got 0 to 256"),
-        ({"levels": [0.5] * 6, "schedule": EasyToHard(2)}, "levels has shape"),
+        ({"levels": [0.5] * 6, "schedule": EasyToHard(2)}, "levels must be whole numbers in one"),
     ],
 )
 def test_bad_settings_are_named(settings_, message):

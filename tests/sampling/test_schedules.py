@@ -20,7 +20,7 @@ def test_uniform_then_hard_switches_at_the_papers_iteration(iteration, weights):
 
 
 def test_a_schedule_that_would_leave_nothing_is_refused_before_the_run():
-    with pytest.raises(ValueError, match="hard_level=10 leaves no problem after the switch: lower it to 9"):
+    with pytest.raises(ValueError, match="hard_level=10 leaves no problem after the switch; lower it to 9"):
         CurriculumSampler(LEVELS, UniformThenHard(hard_level=10))
 
 

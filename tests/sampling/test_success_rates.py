@@ -110,7 +110,7 @@ def test_state_is_a_copy_and_continues_exactly():
     ],
 )
 def test_state_of_other_settings_is_refused(name, other):
-    with pytest.raises(ValueError, match=f"The saved state has {name}="):
+    with pytest.raises(ValueError, match=f"{name} must be that of the saved state"):
         SuccessRates(4).load_state_dict(other.state_dict())
 
 
@@ -132,11 +132,11 @@ def test_bad_settings_are_named(settings_, field):
 @pytest.mark.parametrize(
     ("ids", "right", "rollouts", "message"),
     [
-        ([3], [1], [2], "ids holds 3 but the problems are 0 .. 2"),
+        ([3], [1], [2], "ids must be from 0 to 2, got 3"),
         ([-1], [1], [2], "ids holds -1"),
         ([0], [3], [2], "right=3 of rollouts=2"),
         ([0], [-1], [2], "right=-1"),
-        ([0, 1], [1], [2], "have shapes"),
+        ([0, 1], [1], [2], "must be of one length"),
         ([0], [np.nan], [2], "right=nan"),
     ],
 )

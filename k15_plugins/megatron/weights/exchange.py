@@ -97,7 +97,8 @@ def load_weights(parameters: list[Parameter], model_config: Any, folder: str | P
         if part.shape != weight.shape:
             raise ValueError(
                 f"{folder}: {rule.names[0]} does not fit the model's config; Megatron's part of it has the shape "
-                f"{tuple(weight.shape)}, and the file gives {tuple(part.shape)}."
+                f"{tuple(weight.shape)}, and the file gives {tuple(part.shape)}; give the folder of "
+                "one model."
             )
         weight.copy_(part)
 
@@ -123,7 +124,7 @@ class _Checkpoint:
 
     def __getitem__(self, name: str) -> Tensor:
         if name not in self.place:
-            raise ValueError(f"{self.folder} has no tensor {name}.")
+            raise ValueError(f"{self.folder} has no tensor {name}; give the folder of a whole model.")
         return self.place[name].get_tensor(name)
 
 
