@@ -133,11 +133,11 @@ def test_bad_settings_are_named(settings_, field):
     ("ids", "right", "rollouts", "message"),
     [
         ([3], [1], [2], "ids must be from 0 to 2, got 3"),
-        ([-1], [1], [2], "ids holds -1"),
-        ([0], [3], [2], "right=3 of rollouts=2"),
-        ([0], [-1], [2], "right=-1"),
+        ([-1], [1], [2], "ids must be from 0 to 2, got -1"),
+        ([0], [3], [2], "right must be from 0 to rollouts=2, got 3"),
+        ([0], [-1], [2], "right must be from 0 to rollouts=2, got -1"),
         ([0, 1], [1], [2], "must be of one length"),
-        ([0], [np.nan], [2], "right=nan"),
+        ([0], [np.nan], [2], "right must be from 0 to rollouts=2, got nan"),
     ],
 )
 def test_bad_observations_are_named_and_change_nothing(ids, right, rollouts, message):

@@ -96,7 +96,7 @@ def test_reward_function_is_the_length_reward_of_each_group():
 
 @pytest.mark.parametrize("prompts", [["a", "a", "b"], ["a", "b", "b", "c"]])
 def test_reward_function_refuses_groups_that_straddle_processes(prompts):
-    with pytest.raises(ValueError, match="num_generations=2: groups straddle processes; make per_device"):
+    with pytest.raises(ValueError, match="num_generations=2, for groups straddle processes; make per_device"):
         call(GroupLengthReward(verdicts, 2), prompts, [1] * len(prompts))
 
 

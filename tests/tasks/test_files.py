@@ -126,7 +126,7 @@ def test_what_cannot_be_is_refused(write, rows, options, message):
 
 
 def test_a_dataset_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match=r"'nobody/nothing' \(subset None, split 'train'\) cannot be loaded"):
+    with pytest.raises(ValueError, match=r"path=nobody/nothing \(subset None, split 'train'\) cannot be loaded"):
         load_problems("nobody/nothing")
 
 
