@@ -146,13 +146,14 @@ def test_a_reward_model_that_cannot_be_is_refused_before_a_model_is_loaded(tmp_p
     with pytest.raises((ValueError, InstantiationException)) as refused:
         build_parts(config, tmp_path)
     # A job shows what Hydra wraps.
-    assert sentence in str(refused.value.__cause__ or refused.value)
+    is_wrapped = isinstance(refused.value, InstantiationException)
+    assert sentence in str(refused.value.__cause__ if is_wrapped else refused.value)
 
 
 def test_a_judge_of_a_template_without_a_field_is_refused(tmp_path):
     folder = saved(tmp_path / "judge", LlamaForCausalLM)
     words = [f"{JUDGE}.model={folder}", "+reward.answer.template='{question} {response}'"]
-    with pytest.raises(ValueError, match="template must hold {reference}, got"):
+    with pytest.raises(ValueError, match=r"template must hold \{reference\}, got"):
         build_parts(prepared("+recipe=kimi_rl", *SMALL, "reward=cot_model", *words), tmp_path)
 
 
