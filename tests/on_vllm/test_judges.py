@@ -1,11 +1,12 @@
 """Judges by a real vLLM, in the process and on its OpenAI server: the same text as by transformers."""
 
 import logging
+import signal
 
 import pieces
 import pytest
 import tiny
-from test_server import free_port, server
+from test_server import free_port, server, signal_all
 
 from k15_plugins import ChainOfThoughtReward, ServerJudge, TransformersJudge, VllmJudge
 
@@ -53,6 +54,5 @@ def test_the_server_of_vllm_writes_the_same_and_refuses_what_is_too_long(tmp_pat
             assert words(judge.write([*PROMPTS, TOO_LONG])) == [*wanted, None]
         assert "refuses the request (400)" in caplog.text
         assert "maximum" in caplog.text
-        process.kill()
-        process.wait()
+        signal_all(process, signal.SIGKILL)
         assert judge.write(PROMPTS) == [None] * len(PROMPTS)
