@@ -88,6 +88,7 @@ NOT_RUN = {
     "k15 +recipe=select_checkpoint*": LONG2SHORT,
     "k15 +recipe=kimi_k15*": "an hour; composed here, and tests/runs/test_pipeline.py runs pipelines of stubs",
     "k15 +recipe=smollm2_*": "minutes to hours; composed here",
+    "k15 +recipe=code_*": "an hour; composed here, and tests/stages/test_train_on_programs.py runs a part",
     "k15 +recipe=kimi_rl_*": GPUS,
     "k15 resume=*": "minutes; tests/runs/test_resume_by_folder.py goes on with smaller runs",
     "k15 --config-dir conf +recipe=mine model.name=MODEL": "needs a model; tests/runs/test_cli.py uses --config-dir",
