@@ -114,6 +114,7 @@ def load_benchmark(
 
 def _rows(benchmark: Benchmark, path: str | Path | None) -> Iterator[tuple[str, Row]]:
     """Yield the rows that have all that is needed, each with its place in words."""
+    rows: Iterator[tuple[str, Row]]
     if path is None:
         data = load_dataset(benchmark.path, benchmark.subset, split=benchmark.split)
         rows = ((f"{benchmark.path}, row {number}", row) for number, row in enumerate(data))

@@ -1,5 +1,6 @@
 """Evaluation of several models on the held-out problems (paper 3.4)."""
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def evaluate_models(
     # Whatever is wrong with the contests is told before a model is loaded.
     ids = [] if standings is None else _ids(config, held_out)
     rating = None if standings is None else partial(_rating, read_contests(Path(standings), ids), ids)
-    chosen = models or {_own_name(config): None}
+    chosen: Mapping[str, str | None] = models or {_own_name(config): None}
     sampled = measure(Sampling(config, run_dir, held_out, num_samples, batch_size), chosen)
     if is_first_rank():
         first = next(iter(sampled))
