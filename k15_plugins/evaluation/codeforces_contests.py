@@ -51,6 +51,8 @@ def read_contests(path: Path, ids: Iterable[str]) -> dict[str, Contest]:
     Raises:
         ValueError: If a line is wrong, naming file, line and field, or the file lacks a problem.
     """
+    if not path.is_file():
+        raise ValueError(f"stage.standings must be a file of contests, got {path}, which does not exist; correct it.")
     ids = list(ids)
     wanted = {_contest_of(name) for name in ids}
     contests: dict[str, Contest] = {}

@@ -45,14 +45,14 @@ def test_points_rank_and_rating(tmp_path):
     assert (of["points"], of["rank"]) == (1150, 2)
 
 
-def test_who_solves_nothing_shares_the_last_rank_and_who_solves_all_is_first(tmp_path):
+def test_who_solves_nothing_is_last_also_among_others_who_did_not_and_equals_share_the_last_rank(tmp_path):
     contests = read_contests(write(tmp_path, ROUND), ["1700/A", "1700/B"])
     nothing = rate(contests, {"1700/A": [False], "1700/B": [False]})
-    assert nothing["contests"]["1700"]["rank"] == 4
-    assert nothing["percentile"] == 25
+    assert nothing["contests"]["1700"]["rank"] == 5
+    assert (round(nothing["rating"]), nothing["percentile"]) == (0, 0)
     everything = rate(contests, {"1700/A": [True], "1700/B": [True]})
-    assert everything["contests"]["1700"]["rank"] == 1
-    assert everything["percentile"] == 100
+    assert everything["contests"]["1700"]["rank"] == 2
+    assert everything["percentile"] == 75
 
 
 def test_penalties_where_each_problem_counts_one(tmp_path):
