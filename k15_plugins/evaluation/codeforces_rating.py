@@ -42,14 +42,14 @@ def contest_rating(rank: float, ratings: Sequence[float]) -> float:
 
 
 def contest_rank(points: float, penalty: float, standings: Sequence[tuple[float, float]]) -> int:
-    """Return the rank of a result in official standings; equal results share the better rank.
+    """Return the rank of a result in official standings; equal results share the last rank, as Codeforces rates them.
 
     Args:
         points: Of the model.
         penalty: Of the model; less is better.
         standings: Points and penalty of everybody.
     """
-    return 1 + sum((-its_points, its_penalty) < (-points, penalty) for its_points, its_penalty in standings)
+    return 1 + sum((-its_points, its_penalty) <= (-points, penalty) for its_points, its_penalty in standings)
 
 
 def percentile(rating: float, ratings: Sequence[float]) -> float:

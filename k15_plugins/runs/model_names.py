@@ -5,7 +5,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-_HUB = "k15_plugins.models.hub"
+_OWN = "k15_plugins.models."
+_HUB = f"{_OWN}hub"
 _ON_THE_HUB = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _FILES = ("config.json", "adapter_config.json")
 _OF_THE_EMBEDDED_MODEL = ("kimi_rl", "grpo", "smoke")
@@ -28,15 +29,25 @@ def check_models(config: dict[str, Any]) -> None:
         raise ValueError(
             f"model.lora must be a node of peft.LoraConfig or null, got {lora!r:.100}; see model=smollm2_lora."
         )
-    if node.get("_target_") != _HUB:
-        return
     several = stage.get("models")
-    if isinstance(several, dict):
+    if node.get("_target_") != _HUB:
+        if several and str(node.get("_target_")).startswith(_OWN):
+            raise ValueError(
+                f"stage.models names models that model=each loads, got {node['_target_']}; leave out model=..., or "
+                "stage.models."
+            )
+        return
+    if isinstance(several, dict) and several:
         for name, place in several.items():
             check_name(f"stage.models.{name}", place)
     elif node.get("name") is not None:
         check_name("model.name", node["name"])
-    elif not stage.keys() & {"models", "run", "checkpoints"}:
+    elif "models" in stage:
+        raise ValueError(
+            f"stage.models must name models to measure, got {several!r:.100}; set 'stage.models={{mine: FOLDER}}', "
+            "or choose one by model=..."
+        )
+    elif not stage.keys() & {"run", "checkpoints"}:
         raise ValueError("model.name has no value; give it one by model.name=...")
 
 

@@ -10,6 +10,7 @@ from hydra.utils import get_object
 from k15_plugins.runs import keys
 from k15_plugins.runs.build import build
 from k15_plugins.runs.conf import CONF
+from k15_plugins.tasks import code_places
 
 PASSED = (
     "prompts",
@@ -22,13 +23,15 @@ PASSED = (
 )
 """What TRL itself passes to a reward function."""
 _OF_FILES = ("prompt", "answer", "level", "task")
+_OF_CODE = ("prompt", "level", "task", "problem")
+_BENCHMARK = "k15_plugins.evaluation.benchmarks.load_benchmark"
 COLUMNS = {
     "k15_plugins.tasks.reasoning_gym.reasoning_gym_problems": (*_OF_FILES, "entry"),
     "k15_plugins.tasks.files.load_problems": _OF_FILES,
-    "k15_plugins.tasks.code_problems.load_code_problems": ("prompt", "level", "task", "problem"),
-    "k15_plugins.evaluation.benchmarks.load_benchmark": _OF_FILES,
+    "k15_plugins.tasks.code_problems.load_code_problems": _OF_CODE,
+    _BENCHMARK: _OF_FILES,
 }
-"""The columns of this package's own tasks, known before they are loaded."""
+"""The columns of this package's own tasks, known before they are loaded; see `columns_of`."""
 _OWN = "k15_plugins."
 
 
@@ -72,11 +75,23 @@ def check_own_columns(config: dict[str, Any]) -> None:
     Raises:
         ValueError: See `keys.check_nodes` and `check_columns`.
     """
-    columns = COLUMNS.get((config.get("task") or {}).get("_target_", ""))
+    columns = columns_of(config.get("task") or {})
     if columns is not None:
         own = {name: node for name, node in (config.get("reward") or {}).items() if node["_target_"].startswith(_OWN)}
         keys.check_nodes({"reward": own})
         check_columns(own, columns, config["task"]["_target_"])
+
+
+def columns_of(task: dict[str, Any]) -> Sequence[str] | None:
+    """Return the columns that a task of this package will give, or None for one of somebody else's.
+
+    Args:
+        task: Its node.
+    """
+    name = task.get("_target_", "")
+    if name == _BENCHMARK and task.get("name") in code_places.BENCHMARKS:
+        return _OF_CODE
+    return COLUMNS.get(name)
 
 
 def check_columns(nodes: dict[str, Any], columns: Sequence[str], task: str) -> None:

@@ -41,5 +41,6 @@ def check_train(config: dict[str, Any], problems: Problems) -> None:
     if not len(problems.train):
         task = config["task"]["_target_"].rpartition(".")[2]
         raise ValueError(
-            f"task ({task}) has no problems to train on; take another task, or measure on it by evaluate."
+            f"task ({task}) has no problems to train on; take another task, hold only a share of it out by "
+            "task.held_out=0.2, or measure on it by evaluate."
         )

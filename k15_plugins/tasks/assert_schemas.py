@@ -4,7 +4,7 @@ import ast
 import builtins
 from typing import Any
 
-from k15_plugins.tasks.code_schemas import Asserts, CodeProblem
+from k15_plugins.tasks.code_schemas import Asserts, CodeProblem, optional, text
 
 _SECONDS = 10.0
 
@@ -18,12 +18,13 @@ def humaneval(row: dict[str, Any]) -> CodeProblem:
     Raises:
         ValueError: Naming the field.
     """
-    prompt, name = _text(row, "prompt"), _text(row, "entry_point")
+    prompt, name = text(row, "prompt"), text(row, "entry_point")
+    _parsed(f"{prompt}    pass\n", "prompt")
     # Some tests use the helpers that stand in the prompt before the function.
-    source = f"{prompt}    pass\n{_text(row, 'test')}\nimport random\nrandom.seed(0)\ncheck({name})\n"
+    source = f"{prompt}    pass\n{text(row, 'test')}\nimport random\nrandom.seed(0)\ncheck({name})\n"
     _parsed(source, "test")
     return CodeProblem(
-        id=_text(row, "task_id"),
+        id=text(row, "task_id"),
         prompt=f"Complete this function in Python:\n```python\n{prompt}```",
         tests=(),
         cpu_seconds=_SECONDS,
@@ -43,12 +44,15 @@ def mbpp(row: dict[str, Any]) -> CodeProblem:
     tests = row.get("test_list")
     if not isinstance(tests, list) or not tests or not all(isinstance(test, str) for test in tests):
         raise ValueError(f"test_list must hold asserts, got {tests!r:.60}.")
-    before = "\n".join([row.get("test_setup_code") or "", *(row.get("test_imports") or [])]).strip()
+    imports = optional(row, "test_imports", list) or []
+    if not all(isinstance(line, str) for line in imports):
+        raise ValueError(f"test_imports must hold statements, got {imports!r:.60}.")
+    before = "\n".join([optional(row, "test_setup_code", str) or "", *imports]).strip()
     source = "\n".join([before, *tests]) + "\n"
     functions = _called(_parsed(source, "test_list"))
     if not functions:
         raise ValueError(f"test_list must call a function of the program, got {tests[0]!r:.60}.")
-    task = _text(row, "prompt" if "prompt" in row else "text")
+    task = text(row, "prompt" if "prompt" in row else "text")
     return CodeProblem(
         id=str(row.get("task_id", "")),
         prompt=f"{task}\nYour program must pass this test:\n```python\n{tests[0]}\n```",
@@ -79,9 +83,3 @@ def _parsed(source: str, field: str) -> ast.Module:
         return ast.parse(source)
     except SyntaxError as error:
         raise ValueError(f"{field} must be Python, got a syntax error: {error}.") from error
-
-
-def _text(row: dict[str, Any], name: str) -> str:
-    if not isinstance(row.get(name), str) or not row[name]:
-        raise ValueError(f"{name} must be text, and not empty, got {row.get(name)!r:.60}.")
-    return row[name]

@@ -5,8 +5,10 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from pathlib import Path
 from typing import Any
 
+from k15_plugins.files.jsonl import open_bytes
 from k15_plugins.tasks import assert_schemas, code_schemas, public_schemas
 from k15_plugins.tasks.code_schemas import CodeProblem
 
@@ -20,6 +22,8 @@ READERS: dict[str, Callable[[dict[str, Any]], CodeProblem]] = {
     "mbpp": assert_schemas.mbpp,
 }
 """How the rows of each schema are read."""
+BENCHMARKS = ("humaneval", "mbpp", "livecodebench", "codeforces")
+"""Those that are of a benchmark, which has the same name."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,8 @@ class Place:
     """Where a problem stands.
 
     Attributes:
-        file: The JSONL file.
-        offset: Of the first byte of its line.
+        file: The JSONL file; packed by gzip, if its name ends in `.gz`.
+        offset: Of the first byte of its line, unpacked.
         schema: Of the file, a name in `READERS`.
         id: Of the problem.
         language: In which it is to be solved.
@@ -69,7 +73,7 @@ def read_problem(place: Place) -> CodeProblem:
 
 @functools.lru_cache(maxsize=64)
 def _read(place: Place, changed_ns: int, size_bytes: int) -> CodeProblem:
-    with open(place.file, "rb") as file:
+    with open_bytes(Path(place.file)) as file:
         file.seek(place.offset)
         line = file.readline()
     try:

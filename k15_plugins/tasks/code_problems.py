@@ -10,7 +10,7 @@ from typing import Any
 
 from datasets import Dataset, Features, Value
 
-from k15_plugins.files.jsonl import read_rows
+from k15_plugins.files.jsonl import raw_lines, read_rows
 from k15_plugins.tasks.code_places import READERS, Place
 from k15_plugins.tasks.problems import Problems, check_prompt_options, hold_out, make_prompt
 
@@ -32,7 +32,8 @@ def load_code_problems(
     """Load programming problems; every row is checked, and none of the tests is kept.
 
     Args:
-        path: A JSONL file.
+        path: A JSONL file; one whose name ends in `.gz` is unpacked whenever a test is needed, which is slow for a
+            large one.
         schema: "own" (see `code_schemas.own`), or whose rows they are: "apps", "code_contests",
             "codeforces" (open-r1), "livecodebench", "humaneval", "mbpp".
         held_out: A share in (0, 1) of the problems, chosen by a hash of the prompt; or another file of the same
@@ -82,7 +83,7 @@ def _read(path: Path, schema: str, prompt: Callable[[str], Any]) -> dict[str, di
         rows[problem.prompt] = {
             "prompt": prompt(problem.prompt),
             "level": problem.level,
-            "task": path.stem,
+            "task": Path(path.name.removesuffix(".gz")).stem,
             "problem": Place(str(path.resolve()), offset, schema, problem.id, problem.language).dump(),
         }
     if not rows:
@@ -92,10 +93,9 @@ def _read(path: Path, schema: str, prompt: Callable[[str], Any]) -> dict[str, di
 
 def _line_offsets(path: Path) -> list[int]:
     offsets, offset = [], 0
-    with path.open("rb") as file:
-        for line in file:
-            offsets.append(offset)
-            offset += len(line)
+    for line in raw_lines(path):
+        offsets.append(offset)
+        offset += len(line)
     return offsets
 
 

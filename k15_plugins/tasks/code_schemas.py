@@ -7,6 +7,8 @@ from typing import Any
 from k15_plugins.tasks.compare_output import COMPARISONS
 
 SECONDS, MEMORY_MB = 10.0, 512
+_MOST = 1e12
+_KINDS: dict[type, str] = {str: "text", list: "a list", dict: "a group of keys"}
 # LeetCode and LiveCodeBench give these names to every program.
 PRELUDE = """from string import *
 from re import *
@@ -113,19 +115,19 @@ def own(row: dict[str, Any]) -> CodeProblem:
             f"a problem has no field {unknown[0]!r}; it has {', '.join(known)}, level and provenance; correct it or "
             "leave it out."
         )
-    function = _optional(row, "function", str)
+    function = optional(row, "function", str)
     tests = needed(row, "tests", list)
     read = _function_case if function else text_case
     return checked(
         CodeProblem(
             id=needed(row, "id", str),
             prompt=needed(row, "prompt", str),
-            tests=tuple(read(number, test) for number, test in enumerate(tests)),
-            language=_optional(row, "language", str) or "python",
+            tests=tuple(read(place, test) for place, test in enumerate(tests)),
+            language=optional(row, "language", str) or "python",
             function=function,
-            checker=_optional(row, "checker", str) or ("value" if function else "tokens"),
-            checker_source=_optional(row, "checker_source", str),
-            cpu_seconds=_number(row, "cpu_seconds", SECONDS),
+            checker=optional(row, "checker", str) or ("value" if function else "tokens"),
+            checker_source=optional(row, "checker_source", str),
+            cpu_seconds=number(row, "cpu_seconds", SECONDS),
             memory_mb=_whole(row, "memory_mb", MEMORY_MB, at_least=1),
             level=_whole(row, "level", 0, at_least=0),
             prelude=PRELUDE if function else "",
@@ -161,22 +163,23 @@ def checked(problem: CodeProblem) -> CodeProblem:
     return problem
 
 
-def text_case(number: int, test: Any) -> Case:
+def text_case(number: int, test: Any, field: str = "tests") -> Case:
     """Read a test of standard input and output.
 
     Args:
         number: Of the test, from 0.
         test: `input` and `output`.
+        field: Where it stands.
 
     Raises:
         ValueError: Naming the test.
     """
     if not isinstance(test, dict) or not isinstance(test.get("input"), str):
-        raise ValueError(f"tests[{number}] must have an input that is text, got {test!r:.60}.")
+        raise ValueError(f"{field}[{number}] must have an input that is text, got {test!r:.60}.")
     outputs = test.get("output")
     outputs = outputs if isinstance(outputs, list) else [outputs]
     if not outputs or not all(isinstance(output, str) for output in outputs):
-        raise ValueError(f"tests[{number}] must have an output, text or a list of texts, got {test!r:.60}.")
+        raise ValueError(f"{field}[{number}] must have an output, text or a list of texts, got {test!r:.60}.")
     return Case(test["input"], tuple(outputs))
 
 
@@ -192,7 +195,7 @@ def needed(row: dict[str, Any], name: str, kind: type) -> Any:
     Args:
         row: The row.
         name: Of the field.
-        kind: `str` or `list`.
+        kind: `str`, `list` or `dict`.
 
     Raises:
         ValueError: If it is missing or of another kind.
@@ -200,18 +203,53 @@ def needed(row: dict[str, Any], name: str, kind: type) -> Any:
     if name not in row:
         raise ValueError(f"{name} is missing; the row has {', '.join(row) or 'nothing'}; add it.")
     if not isinstance(row[name], kind):
-        raise ValueError(f"{name} must be {'text' if kind is str else 'a list'}, got {row[name]!r:.60}.")
+        raise ValueError(f"{name} must be {_KINDS[kind]}, got {row[name]!r:.60}.")
     return row[name]
 
 
-def _optional(row: dict[str, Any], name: str, kind: type) -> Any:
+def optional(row: dict[str, Any], name: str, kind: type) -> Any:
+    """Return a field that a row may lack, or None.
+
+    Args:
+        row: The row.
+        name: Of the field.
+        kind: `str`, `list` or `dict`.
+
+    Raises:
+        ValueError: If it is of another kind.
+    """
     return needed(row, name, kind) if row.get(name) is not None else None
 
 
-def _number(row: dict[str, Any], name: str, default: float) -> float:
+def text(row: dict[str, Any], name: str) -> str:
+    """Return a text that a row must have, and that is not empty.
+
+    Args:
+        row: The row.
+        name: Of the field.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    if not isinstance(row.get(name), str) or not row[name].strip():
+        raise ValueError(f"{name} must be text, and not empty, got {row.get(name)!r:.60}.")
+    return row[name]
+
+
+def number(row: dict[str, Any], name: str, default: float) -> float:
+    """Return a number above 0.
+
+    Args:
+        row: The row.
+        name: Of the field.
+        default: Where it is missing.
+
+    Raises:
+        ValueError: If it is none.
+    """
     value = row.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 1e-3 <= value < float("inf"):
-        raise ValueError(f"{name} must be a number from 0.001, got {value!r:.60}.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1e-3 <= value <= _MOST:
+        raise ValueError(f"{name} must be a number from 0.001 to {_MOST:g}, got {value!r:.60}.")
     return value
 
 

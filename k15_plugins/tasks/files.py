@@ -40,7 +40,7 @@ def load_problems(
     Rows whose prompt was there before are dropped, with a line in the log.
 
     Args:
-        path: A JSONL file, or the name (or folder) of a dataset for `datasets.load_dataset`.
+        path: A JSONL file (also as `.jsonl.gz`), or the name (or folder) of a dataset for `datasets.load_dataset`.
         split: Split of a Hub dataset.
         subset: Subset (configuration) of a Hub dataset, e.g. "main".
         held_out: A share in (0, 1) of the problems, chosen by a hash of the
@@ -112,7 +112,7 @@ class _Reader:
                 "prompt": prompt,
                 "answer": self._answer(where, row),
                 "level": self._level(where, row),
-                "task": Path(path).stem,
+                "task": Path(Path(path).name.removesuffix(".gz")).stem,
             }
         if not problems:
             raise ValueError(
@@ -189,7 +189,7 @@ def _is_messages(value: Any) -> bool:
 
 
 def _is_file(path: str | Path) -> bool:
-    return Path(path).is_file() or Path(path).suffix in (".jsonl", ".json")
+    return Path(path).is_file() or Path(path).suffix in (".jsonl", ".json", ".gz")
 
 
 def _hub_rows(name: str, split: str, subset: str | None) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -62,8 +62,27 @@ def test_what_cannot_be_loaded_is_refused(tmp_path):
         load_benchmark("math500")
     with pytest.raises(ValueError, match=r"task\.path=nowhere does not exist; give a JSONL file with the columns of"):
         load_benchmark("math_500", "nowhere")
-    with pytest.raises(ValueError, match="has no column 'level'; it has problem, answer"):
-        load_benchmark("math_500", local(tmp_path, {"problem": "p", "answer": "a"}))
+    good = ROWS["math_500"]
+    for row, told in (
+        ({"problem": "p", "answer": "a"}, "has no column 'level'; it has problem, answer"),
+        (good | {"answer": None}, ": answer must not be empty, got None"),
+        (good | {"problem": " "}, ": problem must not be empty, got ' '"),
+        (good | {"level": "hard"}, ": level must be a whole number, got 'hard'"),
+    ):
+        with pytest.raises(ValueError, match=rf"benchmark\.jsonl, line 2:? ?{told.removeprefix(': ')}"):
+            load_benchmark("math_500", local(tmp_path, good, row))
+    with pytest.raises(ValueError, match="must hold at least one problem, got none"):
+        load_benchmark("math_500", local(tmp_path))
+
+
+def test_some_are_held_out_whatever_the_order_of_choices(tmp_path):
+    rows = [ROWS["gpqa_diamond"] | {"Question": f"Which of {number}?"} for number in range(40)]
+    file = local(tmp_path, *rows)
+    sides = [load_benchmark("gpqa_diamond", file, held_out=0.3, seed=seed) for seed in (0, 1)]
+    assert 3 < len(sides[0].held_out) < 25
+    assert len(sides[0].train) + len(sides[0].held_out) == 40
+    asked = [[row["prompt"][0]["content"].partition("\n")[0] for row in each.held_out] for each in sides]
+    assert asked[0] == asked[1]
 
 
 def test_signs_that_some_take_for_line_ends_are_kept(tmp_path):

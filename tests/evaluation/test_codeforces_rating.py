@@ -40,7 +40,8 @@ def test_a_better_rank_is_never_rated_lower(ratings, data):
 
 def test_rank_and_percentile():
     standings = [(3, 10), (3, 5), (4, 99), (2, 0)]
-    assert contest_rank(3, 10, standings) == 3
+    assert contest_rank(3, 10, standings) == 4
+    assert contest_rank(3, 9, standings) == 3
     assert contest_rank(5, 0, standings) == 1
     assert contest_rank(0, 0, standings) == 5
     assert percentile(1500, [1000, 1500, 2000, 1400]) == 50

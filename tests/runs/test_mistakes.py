@@ -167,6 +167,14 @@ BEFORE_A_MODEL = [
         "reward=math task=benchmark task.name=math_500 task.path={tmp}/math.jsonl",
         "has no problems to train on; take anot",
     ),
+    (
+        "reward=code task=benchmark task.name=mbpp task.path={tmp}/mbpp.jsonl",
+        r"no problems to train on; take another task, hold only a share of it out by task\.held_out=0\.2, or measure",
+    ),
+    (
+        "reward=code task=benchmark task.name=mbpp task.path={tmp}/math.jsonl",
+        r"math\.jsonl, line 1: test_list must hold asserts, got None",
+    ),
     ("task.mixture=[{name: chain_sum, levels: 3}]", "levels of 'chain_sum' must be a list .*, got 3"),
     ("+trainer.args.log_level=loud", "log_level must be one of debug, .*, got 'loud'; the default is 'passive'"),
     ("+trainer.args.generation_kwargs={num_return_sequences: 2}", "got num_return_sequences=2; set num_generations"),
@@ -197,6 +205,8 @@ def files(tmp_path):
     }
     for name, row in rows.items():
         (tmp_path / f"{name}.jsonl").write_text("" if row is None else json.dumps(row) + "\n")
+    mbpp = [{"task_id": n, "text": f"Add {n} numbers.", "test_list": ["assert add(1) == 1"]} for n in range(20)]
+    (tmp_path / "mbpp.jsonl").write_text("".join(json.dumps(row) + "\n" for row in mbpp))
     return tmp_path
 
 
@@ -242,3 +252,8 @@ def test_what_a_recipe_sets_for_its_own_task_falls_away_with_it():
     }
     typed = [*words, "+task.pth=x"]
     assert prepare(OmegaConf.create(compose("+recipe=smoke", *typed)), typed)[0]["task"]["pth"] == "x"
+
+
+def test_a_benchmark_is_trained_on_where_some_of_it_is_held_out(files):
+    words = ["task=benchmark", "task.name=mbpp", f"task.path={files}/mbpp.jsonl", "task.held_out=0.3"]
+    assert refusal(compose(KIMI, *words, "task.conversational=false", "reward=code"), files) is None

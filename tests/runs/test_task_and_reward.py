@@ -179,8 +179,10 @@ def test_the_columns_of_a_task_are_those_that_it_gives(tmp_path):
         compose("+recipe=kimi_rl", "task=benchmark", "task.name=math_500", f"task.path={tmp_path}/b.jsonl")["task"],
     ]
     assert {node["_target_"] for node in nodes} == set(rewards.COLUMNS)
-    for node in nodes:
-        assert set(build(node).train.column_names) == set(rewards.COLUMNS[node["_target_"]])
+    (tmp_path / "d.jsonl").write_text('{"task_id": 1, "text": "Add.", "test_list": ["assert add(1, 2) == 3"]}\n')
+    mbpp = ("task=benchmark", "task.name=mbpp", f"task.path={tmp_path}/d.jsonl", "reward=code")
+    for node in [*nodes, compose("+recipe=kimi_rl", *mbpp)["task"]]:
+        assert set(build(node).train.column_names) == set(rewards.columns_of(node))
 
 
 @pytest.mark.usefixtures("my_rewards")

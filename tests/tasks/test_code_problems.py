@@ -6,6 +6,7 @@ import pickle
 import zlib
 
 import pytest
+from evaluation.test_code_benchmarks import CASES
 
 from k15_plugins.tasks.code_places import READERS, Place, read_problem
 from k15_plugins.tasks.code_problems import load_code_problems
@@ -131,6 +132,42 @@ def test_the_public_schemas():
     assert (lcb.checker, lcb.cpu_seconds, lcb.level) == ("lines", 6.0, 1)
     plain = LCB | {"private_test_cases": json.dumps([]), "metadata": json.dumps({"func_name": "f"})}
     assert READERS["livecodebench"](plain).function == "f"
+
+
+ROWS = {"own": OWN, "apps": APPS, "code_contests": CONTESTS} | {name: row for name, (row, _, _) in CASES.items()}
+WRONG = [
+    None,
+    "",
+    0,
+    -1,
+    1.5,
+    True,
+    "abc",
+    [],
+    [1],
+    [None],
+    {},
+    {"a": 1},
+    [{"input": 1}],
+    {"input": [1], "output": [2]},
+]
+WRONG += ['{"a": 1}', "[1]", "null", "1", float("nan"), 10**400, '{"inputs": [1], "outputs": [2]}']
+
+
+@pytest.mark.parametrize("schema", READERS)
+def test_whatever_stands_in_a_field_a_row_is_read_or_refused_with_its_name(schema):
+    refused = []
+    for field in ROWS[schema]:
+        rows = [ROWS[schema] | {field: wrong} for wrong in WRONG]
+        for row in [*rows, {key: value for key, value in ROWS[schema].items() if key != field}]:
+            try:
+                READERS[schema](row)
+            except ValueError as error:
+                refused.append((field, str(error)))
+    assert len(refused) > 20
+    for field, told in refused:
+        assert field.partition("_")[0] in told, field
+        assert "\n" not in told
 
 
 class Evil:
