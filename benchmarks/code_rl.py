@@ -65,8 +65,8 @@ def write(seeds: list[int]) -> str:
         "576 problems such as *Write a Python function f(xs) that returns a sorted list of the squares of the numbers "
         "in xs that are odd*, each with eight tests, which run in a sandbox. 68 problems are held out; they are put "
         "together from the same parts as the training ones, so this shows learning within a family, not of "
-        "programming at large. The warm start has seen 96 solutions, once. Reinforcement learning sees no solution: 20 iterations "
-        "of 8 problems x 8 responses, 2 updates each. Made by `python benchmarks/code_rl.py`.",
+        "programming at large. The warm start has seen 96 solutions, once. Reinforcement learning sees no solution: "
+        "20 iterations of 8 problems x 8 responses, 2 updates each. Made by `python benchmarks/code_rl.py`.",
         "",
         "Held-out problems, 4 responses each at temperature 1; the gain with its 95 % bootstrap interval over "
         "problems:",
