@@ -1,0 +1,171 @@
+"""The classic reward model: a value head on question, reference and response (paper 2.3.5)."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import set_seed
+from trl import RewardTrainer
+
+from k15_plugins.curation.judgements import Pair
+from k15_plugins.models.value_head import with_value_head
+from k15_plugins.processes import is_first_rank
+from k15_plugins.report.recorder import RunRecorder
+from k15_plugins.rewards.judgement import JUDGE_TEMPLATE
+from k15_plugins.runs import folder
+from k15_plugins.runs.build import build
+from k15_plugins.runs.devices import set_up_devices
+from k15_plugins.runs.labels import say
+from k15_plugins.stages.judged_examples import (
+    both,
+    build_examples,
+    figures_of,
+    load_model,
+    prompt_of,
+    save_judge,
+)
+from k15_plugins.stages.train import train
+
+CALIBRATION_PAIRS = 1000
+"""Training pairs that the threshold is chosen on."""
+
+
+def reward_model(
+    config: dict[str, Any],
+    run_dir: Path,
+    args: dict[str, Any],
+    rules: dict[str, Any],
+    samples: str | None = None,
+    responses: dict[str, Any] | None = None,
+    template: str = JUDGE_TEMPLATE,
+    new_words: list[str] | None = None,
+    batch_size: int = 64,
+) -> None:
+    """Train a value head by TRL's `RewardTrainer` on pairs of a right and a wrong response, and measure it.
+
+    Args:
+        config: The resolved config.
+        run_dir: The run's folder; takes the examples, the model with `judge.json`, and its held-out judgements.
+        args: Node of TRL's `RewardConfig`.
+        rules: Node of `curation.judgements.Rules`.
+        samples: See `stages.judged_examples.build_examples`.
+        responses: See `stages.judged_examples.build_examples`.
+        template: As in `rewards.judgement.judge_prompt`.
+        new_words: Words that the tokenizer may lack, for one of whole words.
+        batch_size: Responses that are scored at once.
+
+    Raises:
+        ValueError: If the responses give nothing to train or to measure on.
+    """
+    set_up_devices()
+    examples = build_examples(config, run_dir, samples, responses, rules)
+    set_seed(config["seed"])
+    model, tokenizer = load_model(config, examples, template, new_words or [])
+    classifier = with_value_head(model)
+    settings = build(args, output_dir=str(run_dir / folder.CHECKPOINTS), seed=config["seed"])
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token  # as the trainer does
+    rows = [
+        {"chosen_ids": chosen, "rejected_ids": rejected}
+        for chosen, rejected in _ids_of(examples.train, tokenizer, template)
+        if settings.max_length is None or max(len(chosen), len(rejected)) <= settings.max_length
+    ]
+    if is_first_rank() and len(rows) < len(examples.train):
+        say(f"left out {len(examples.train) - len(rows)} pairs: longer than stage.args.max_length={settings.max_length}")
+    if not rows:
+        raise ValueError(f"stage.args.max_length={settings.max_length} is shorter than every pair; raise it.")
+    trainer = RewardTrainer(
+        model=classifier,
+        args=settings,
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        callbacks=[RunRecorder(run_dir)],
+    )
+    train(trainer)
+
+    def scores(pairs: list[Pair]) -> list[list[float]]:
+        sides = zip(*_ids_of(pairs, tokenizer, template), strict=True)
+        return [score_ids(classifier, tokenizer.pad_token_id, list(side), batch_size) for side in sides]
+
+    if is_first_rank():
+        say(f"measuring on {2 * len(examples.held_out)} held-out judgements")
+    threshold, train_accuracy = best_threshold(*scores(examples.train[:CALIBRATION_PAIRS]))
+    right, wrong = scores(examples.held_out)
+    said = [
+        asdict(one) | {"score": score, "verdict": score >= threshold}
+        for pair, pair_scores in zip(examples.held_out, zip(right, wrong, strict=True), strict=True)
+        for one, score in zip(both(pair), pair_scores, strict=True)
+    ]
+    note = {
+        "kind": "classic",
+        "template": template,
+        "threshold": threshold,
+        "train_accuracy": train_accuracy,
+        **figures_of(said),
+        "held_out_ordered": float(np.mean(np.array(right) > np.array(wrong))),
+    }
+    if is_first_rank():
+        say(f"right verdicts {note['held_out_accuracy']:.3f}, at the threshold {threshold:.3f} of the training pairs")
+    save_judge(run_dir, trainer, tokenizer, note, said)
+
+
+def scored_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Return what the value head reads of some texts: their tokens and the end of sequence, as `RewardTrainer` has it.
+
+    Args:
+        tokenizer: Of the model.
+        texts: What `rewards.judgement.judge_prompt` returned.
+    """
+    return tokenizer([text + tokenizer.eos_token for text in texts])["input_ids"]
+
+
+def _ids_of(pairs: Sequence[Pair], tokenizer: Any, template: str) -> list[tuple[list[int], list[int]]]:
+    ids = scored_ids(tokenizer, [prompt_of(one, template) for pair in pairs for one in both(pair)])
+    return list(zip(ids[::2], ids[1::2], strict=True))
+
+
+def score_ids(model: Any, pad_id: int, ids: Sequence[Sequence[int]], batch_size: int) -> list[float]:
+    """Return the model's score of each text.
+
+    Args:
+        model: A sequence classifier of one output, which is put into evaluation mode.
+        pad_id: Token that fills up the shorter rows.
+        ids: Tokens of each text.
+        batch_size: Texts that are scored at once.
+    """
+    model.eval()
+    found: list[float] = []
+    for start in range(0, len(ids), batch_size):
+        batch = ids[start : start + batch_size]
+        longest = max(map(len, batch))
+        ids_BT = torch.tensor([[*row, *[pad_id] * (longest - len(row))] for row in batch], device=model.device)
+        mask_BT = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in batch], device=model.device)
+        with torch.no_grad():
+            found += model(input_ids=ids_BT, attention_mask=mask_BT).logits[:, 0].float().tolist()
+    return found
+
+
+def best_threshold(right: Sequence[float], wrong: Sequence[float]) -> tuple[float, float]:
+    """Choose the score from which on a response counts as right.
+
+    Args:
+        right: Scores of right responses.
+        wrong: Scores of as many wrong ones.
+
+    Returns:
+        The threshold, in the middle of two scores that follow each other, and the share of right verdicts with it.
+    """
+    scores = np.array([*right, *wrong])
+    order = np.argsort(-scores, kind="stable")
+    is_right = np.array([1] * len(right) + [0] * len(wrong))[order]
+    # With the highest n scores counted as right, for each n from 1.
+    verdicts = np.cumsum(is_right) + (len(wrong) - np.cumsum(1 - is_right))
+    ends = np.append(scores[order][1:], -np.inf)
+    verdicts = np.where(ends < scores[order], verdicts, -1)  # equal scores have one verdict
+    best = int(np.argmax(verdicts))
+    below = ends[best] if np.isfinite(ends[best]) else scores[order][best]
+    return float((scores[order][best] + below) / 2), float(verdicts[best] / len(scores))
