@@ -159,9 +159,7 @@ def _gist(response: str) -> str:
     return " ".join(response.casefold().split()).rstrip(".!?,;: ") or response.strip()
 
 
-def _pairs(
-    responses: list[Judgement], rules: Rules, rng: random.Random, dropped: list[Dropped]
-) -> list[Pair]:
+def _pairs(responses: list[Judgement], rules: Rules, rng: random.Random, dropped: list[Dropped]) -> list[Pair]:
     sides = {correct: [each for each in responses if each.correct is correct] for correct in (True, False)}
     if not (sides[True] and sides[False]):
         reason = Reason.ONLY_RIGHT if sides[True] else Reason.ONLY_WRONG

@@ -15,7 +15,7 @@ def read_judgements(path: Path, problems: Dataset) -> list[Judgement]:
 
     Args:
         path: A folder with `samples*.jsonl` (the folder `samples` of a run), one such file, or a `rollouts.jsonl`.
-        problems: What was sampled, with `prompt` and `answer`: samples name a row of it. Rollouts hold both themselves.
+        problems: What was sampled, with `prompt` and `answer`: samples name a row of it; rollouts hold both.
 
     Raises:
         ValueError: Naming file, line and field of what is missing or wrong.

@@ -85,7 +85,9 @@ def cot_reward_model(
     judgements = [one for pair in examples.train for one in both(pair)]
     prompts = [prompt(one) for one in judgements]
     if reasoning is None:
-        sampling = Sampling({**config, "reward": _REWARD}, run_dir, _rows(prompts, judgements), num_samples, batch_size)
+        sampling = Sampling(
+            {**config, "reward": _REWARD}, run_dir, _rows(prompts, judgements), num_samples, batch_size
+        )
         written = _by_model(sampling, model, tokenizer)
     else:
         written = _by_function(get_object(reasoning), judgements)
@@ -131,9 +133,7 @@ def _by_model(sampling: Sampling, model: Any, tokenizer: Any) -> list[str | None
         raise ValueError(
             f"{sampling.run_dir / REASONING} holds reasoning about other responses than these; start a new run."
         )
-    return [
-        next((sample.response.strip() for sample in problem.samples if sample.right), None) for problem in sampled
-    ]
+    return [next((sample.response.strip() for sample in problem.samples if sample.right), None) for problem in sampled]
 
 
 def _training_rows(
@@ -142,24 +142,7 @@ def _training_rows(
     """Return the rows of those pairs of which both judgements were written with the known verdict, and fit."""
     whole = [(row, row + 1) for row in range(0, len(prompts), 2) if written[row] and written[row + 1]]
     texts = {row: str(written[row]) for pair in whole for row in pair}
-    conversational = not isinstance(prompts[0], str)
-    rows = {
-        row: {"prompt": prompts[row], "completion": [{"role": "assistant", "content": text}]}
-        for row, text in texts.items()
-    }
-    if conversational:
-        ids = tokenizer.apply_chat_template(
-            [row["prompt"] + row["completion"] for row in rows.values()], tokenize=True, return_dict=True
-        )["input_ids"]
-        lengths = dict(zip(rows, map(len, ids), strict=True))
-    else:
-        # In one call: the trainer tokenizes row by row. The prompt by itself, as the served judge has it.
-        of_prompts = tokenizer([prompts[row] for row in texts])["input_ids"]
-        ends = [f"\n{text}{tokenizer.eos_token}" for text in texts.values()]
-        of_texts = tokenizer(ends, add_special_tokens=False)["input_ids"]
-        for row, before, after in zip(texts, of_prompts, of_texts, strict=True):
-            rows[row] = {"input_ids": before + after, "labels": [-100] * len(before) + after}
-        lengths = {row: len(each["input_ids"]) for row, each in rows.items()}
+    rows, lengths = _tokenized(texts, prompts, tokenizer) if texts else ({}, {})
     fitting = [pair for pair in whole if max_length is None or max(lengths[row] for row in pair) <= max_length]
     if is_first_rank():
         _tell(len(pairs), len(whole), len(fitting), max_length)
@@ -169,6 +152,26 @@ def _training_rows(
             f"{len(pairs)}; take a model that can judge, more stage.num_samples, or a larger stage.args.max_length."
         )
     return Dataset.from_list([rows[row] for pair in fitting for row in pair])
+
+
+def _tokenized(
+    texts: dict[int, str], prompts: list[Prompt], tokenizer: Any
+) -> tuple[dict[int, dict[str, Any]], dict[int, int]]:
+    """Return the trainer's row of each judgement, and its length in tokens."""
+    if not isinstance(prompts[0], str):
+        chats = {row: [*prompts[row], {"role": "assistant", "content": text}] for row, text in texts.items()}
+        ids = tokenizer.apply_chat_template(list(chats.values()), tokenize=True, return_dict=True)["input_ids"]
+        rows = {row: {"prompt": chat[:-1], "completion": chat[-1:]} for row, chat in chats.items()}
+        return rows, dict(zip(texts, map(len, ids), strict=True))
+    # All at once, for the trainer tokenizes row by row; and the prompt by itself, as the served judge has it.
+    of_prompts = tokenizer([prompts[row] for row in texts])["input_ids"]
+    ends = [f"\n{text}{tokenizer.eos_token}" for text in texts.values()]
+    of_texts = tokenizer(ends, add_special_tokens=False)["input_ids"]
+    rows = {
+        row: {"input_ids": before + after, "labels": [-100] * len(before) + after}
+        for row, before, after in zip(texts, of_prompts, of_texts, strict=True)
+    }
+    return rows, {row: len(each["input_ids"]) for row, each in rows.items()}
 
 
 def _tell(pairs: int, whole: int, fitting: int, max_length: int | None) -> None:

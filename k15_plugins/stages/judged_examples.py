@@ -28,8 +28,6 @@ from k15_plugins.stages.train import quiet
 
 JUDGED = "judged"
 """The folder of the examples in the run's: `train.jsonl`, `held_out.jsonl`, `dropped.jsonl`."""
-JUDGE = "judge.json"
-"""What the judge was trained to read and how well it judges, beside its weights."""
 JUDGEMENTS = "judgements.jsonl"
 """What the trained judge said of each held-out response."""
 
@@ -97,7 +95,8 @@ def _write(place: Path, examples: Examples) -> None:
             lines = ({"pair": number} | asdict(one) for number, pair in enumerate(pairs) for one in both(pair))
             append_lines(half / f"{name}.jsonl", lines)
         append_lines(
-            half / "dropped.jsonl", ({"reason": str(each.reason)} | asdict(each.judgement) for each in examples.dropped)
+            half / "dropped.jsonl",
+            ({"reason": str(each.reason)} | asdict(each.judgement) for each in examples.dropped),
         )
 
 
@@ -105,8 +104,8 @@ def _tell(examples: Examples, number: int) -> None:
     pairs = [*examples.train, *examples.held_out]
     openers = sum(pair.wrong.kind != "sampled" for pair in pairs)
     say(
-        f"{number} judged responses give {len(examples.train)} pairs to train on and {len(examples.held_out)} held-out "
-        f"ones; {openers} wrong responses are openers"
+        f"{number} judged responses give {len(examples.train)} pairs to train on and {len(examples.held_out)} "
+        f"held-out ones; {openers} wrong responses are openers"
     )
     tell_dropped(examples.dropped)
 
@@ -185,7 +184,7 @@ def save_judge(
     if not is_first_rank():
         return
     tokenizer.save_pretrained(run_dir / folder.MODEL)
-    write_whole(run_dir / folder.MODEL / JUDGE, json.dumps(note, indent=1, ensure_ascii=False) + "\n")
+    write_whole(run_dir / folder.MODEL / folder.JUDGE, json.dumps(note, indent=1, ensure_ascii=False) + "\n")
     write_whole(run_dir / JUDGEMENTS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in said))
     figures = {key: value for key, value in note.items() if isinstance(value, int | float)}
     line = {"step": trainer.state.global_step, "iteration": 0, "seconds": round(time.time(), 2)} | figures

@@ -75,7 +75,10 @@ def reward_model(
         if settings.max_length is None or max(len(chosen), len(rejected)) <= settings.max_length
     ]
     if is_first_rank() and len(rows) < len(examples.train):
-        say(f"left out {len(examples.train) - len(rows)} pairs: longer than stage.args.max_length={settings.max_length}")
+        say(
+            f"left out {len(examples.train) - len(rows)} pairs: longer than "
+            f"stage.args.max_length={settings.max_length}"
+        )
     if not rows:
         raise ValueError(f"stage.args.max_length={settings.max_length} is shorter than every pair; raise it.")
     trainer = RewardTrainer(

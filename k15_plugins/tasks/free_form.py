@@ -49,7 +49,9 @@ def free_form_samples(problems: Dataset, num_samples: int = 16, seed: int = 0) -
             prompt=prompt,
             prompt_ids=[],
             samples=[
-                Sample(_sum_with(int(answer) + (0 if right else rng.choice(_NEAR_MISSES)), int(answer), rng), [], right)
+                Sample(
+                    _sum_with(int(answer) + (0 if right else rng.choice(_NEAR_MISSES)), int(answer), rng), [], right
+                )
                 for right in (index % 2 == 0 for index in range(num_samples))
             ],
         )
