@@ -71,7 +71,7 @@ def _of_samples(place: str, row: Line, problems: Dataset) -> list[Judgement]:
             question_text(prompt),
             problems[number]["answer"],
             _field(f"{place}, sample {index}", sample, "response", str, "text"),
-            _field(f"{place}, sample {index}", sample, "right", bool, "true or false, the verdict"),
+            _field(f"{place}, sample {index}", sample, "right", bool, "true or false"),
         )
         for index, sample in enumerate(samples, 1)
     ]
@@ -82,7 +82,7 @@ def _of_rollout(place: str, row: Line) -> Judgement:
         question_text(_field(place, row, "prompt", str | list, "the problem")),
         _field(place, row, "answer", str, "the right answer"),
         response_text(_field(place, row, "response", str | list, "what the model wrote")),
-        _field(place, row, "right", bool, "true or false, the verdict"),
+        _field(place, row, "right", bool, "true or false"),
     )
 
 

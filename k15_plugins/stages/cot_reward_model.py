@@ -104,16 +104,11 @@ def cot_reward_model(
     generate = TransformersGeneration(model, tokenizer, max_new_tokens=max_new_tokens, temperature=0)
     said = _judge(generate, [one for pair in examples.held_out for one in both(pair)], prompt, batch_size)
     unreadable = sum(line["verdict"] is None for line in said) / len(said)
-    note = {
-        "kind": "chain of thought",
-        "template": template,
-        "conversational": conversational,
-        **figures_of(said),
-        "held_out_unreadable": unreadable,
-    }
+    figures = figures_of(said) | {"held_out_unreadable": unreadable}
     if is_first_rank():
-        say(f"right verdicts {note['held_out_accuracy']:.3f}, unreadable ones {unreadable:.3f}")
-    save_judge(run_dir, trainer, tokenizer, note, said)
+        say(f"unreadable verdicts, which count as wrong ones: {unreadable:.3f}")
+    reads = {"kind": "chain of thought", "template": template, "conversational": conversational}
+    save_judge(run_dir, trainer, tokenizer, reads, figures, said)
 
 
 def _rows(prompts: list[Prompt], judgements: list[Judgement]) -> Dataset:

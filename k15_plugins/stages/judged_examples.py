@@ -169,7 +169,12 @@ def load_model(config: dict[str, Any], examples: Examples, template: str, new_wo
 
 
 def save_judge(
-    run_dir: Path, trainer: Any, tokenizer: Any, note: dict[str, Any], said: Sequence[dict[str, Any]]
+    run_dir: Path,
+    trainer: Any,
+    tokenizer: Any,
+    reads: dict[str, Any],
+    figures: dict[str, float],
+    said: Sequence[dict[str, Any]],
 ) -> None:
     """Save a judge with its tokenizer, what is known of it, and what it said of the held-out responses.
 
@@ -177,18 +182,19 @@ def save_judge(
         run_dir: The run's folder.
         trainer: Has the model.
         tokenizer: Its tokenizer.
-        note: What `judge.json` holds; its numbers are the run's last figures.
+        reads: What `judge.json` says of the judge's kind and of what it reads.
+        figures: How well it judges: also in `judge.json`, and the run's last figures.
         said: A line for each held-out response, with `correct` and the judge's `verdict`.
     """
     trainer.save_model(str(run_dir / folder.MODEL))
     if not is_first_rank():
         return
     tokenizer.save_pretrained(run_dir / folder.MODEL)
-    write_whole(run_dir / folder.MODEL / folder.JUDGE, json.dumps(note, indent=1, ensure_ascii=False) + "\n")
+    write_whole(run_dir / folder.MODEL / folder.JUDGE, json.dumps(reads | figures, indent=1) + "\n")
     write_whole(run_dir / JUDGEMENTS, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in said))
-    figures = {key: value for key, value in note.items() if isinstance(value, int | float)}
     line = {"step": trainer.state.global_step, "iteration": 0, "seconds": round(time.time(), 2)} | figures
     append_lines(run_dir / METRICS, [line])
+    say(f"right verdicts on {len(said)} held-out responses: {figures['held_out_accuracy']:.3f}")
 
 
 def figures_of(said: Sequence[dict[str, Any]]) -> dict[str, float]:

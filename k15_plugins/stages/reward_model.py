@@ -103,17 +103,12 @@ def reward_model(
         for pair, pair_scores in zip(examples.held_out, zip(right, wrong, strict=True), strict=True)
         for one, score in zip(both(pair), pair_scores, strict=True)
     ]
-    note = {
-        "kind": "classic",
-        "template": template,
-        "threshold": threshold,
-        "train_accuracy": train_accuracy,
-        **figures_of(said),
+    figures = figures_of(said) | {
         "held_out_ordered": float(np.mean(np.array(right) > np.array(wrong))),
+        "train_accuracy": train_accuracy,
+        "threshold": threshold,
     }
-    if is_first_rank():
-        say(f"right verdicts {note['held_out_accuracy']:.3f}, at the threshold {threshold:.3f} of the training pairs")
-    save_judge(run_dir, trainer, tokenizer, note, said)
+    save_judge(run_dir, trainer, tokenizer, {"kind": "classic", "template": template}, figures, said)
 
 
 def scored_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:

@@ -39,15 +39,15 @@ SAMPLES = {"problem": 0, "prompt": "4 + 3 =", "samples": [{"response": "7", "rig
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
-        ({"prompt": "4 + 3 =", "response": "7", "answer": "7"}, "line 2: right must be true or false, the verdict, and is missing"),
-        (ROLLOUT | {"right": 1.0}, "line 2: right must be true or false, the verdict, got 1.0"),
+        ({"prompt": "4 + 3 =", "response": "7", "answer": "7"}, "line 2: right must be true or false, and is missing"),
+        (ROLLOUT | {"right": 1.0}, "line 2: right must be true or false, got 1.0"),
         (ROLLOUT | {"answer": 7}, "line 2: answer must be the right answer, got 7"),
         ({"problem": 0}, "line 2: prompt must be the problem, and is missing"),
-        (SAMPLES | {"samples": [{"response": "7"}]}, "line 2, sample 1: right must be true or false, the verdict, and is missing"),
+        (SAMPLES | {"samples": [{"response": "7"}]}, "line 2, sample 1: right must be true or false, and is missing"),
         (SAMPLES | {"samples": ["7"]}, "line 2, sample 1: response must be text, and is missing"),
         (SAMPLES | {"samples": 3}, "line 2: samples must be a list of samples, got 3"),
         (SAMPLES | {"problem": True}, "line 2: problem must be the row of a problem, got True"),
-        (SAMPLES | {"problem": 1}, "line 2: problem must be a row of the task's problems, got 1 with the prompt '4 + 3 ='"),
+        (SAMPLES | {"problem": 1}, "line 2: problem must be a row of the task's problems, got 1 with the prompt"),
         (SAMPLES | {"problem": 9}, "line 2: problem must be a row of the task's problems, got 9"),
     ],
 )  # fmt: skip

@@ -19,7 +19,9 @@ def test_the_body_is_the_models_and_the_head_is_new():
 
 
 def test_adapters_are_refused():
-    with pytest.raises(ValueError, match="model must be a whole model for a value head, got a Linear; set model.lora"):
+    with pytest.raises(
+        ValueError, match=r"model must be a whole model for a value head, got a Linear; set model.lora"
+    ):
         with_value_head(torch.nn.Linear(2, 2))
 
 

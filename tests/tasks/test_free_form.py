@@ -6,7 +6,9 @@ from datasets import Dataset
 from k15_plugins.rewards.judgement import judge_prompt, read_verdict
 from k15_plugins.tasks.free_form import TEMPLATE, free_form_samples, write_judgement
 
-PROBLEMS = Dataset.from_dict({"prompt": ["4 + 3 =", "9 + 9 =", "3 - 5 =", "3 - 3 ="], "answer": ["7", "18", "-2", "0"]})
+PROBLEMS = Dataset.from_dict(
+    {"prompt": ["4 + 3 =", "9 + 9 =", "3 - 5 =", "3 - 3 ="], "answer": ["7", "18", "-2", "0"]}
+)
 
 
 def test_answers_have_their_verdict_and_no_beginning_of_them_is_right():
