@@ -34,7 +34,7 @@ TUNING_SEED = 0
 SEEDS = (1, 2, 3, 4, 5)
 RATES = ("1e-3", "2e-3", "4e-3")
 ACCURACY = "held_out_accuracy"
-STEPS = 600
+STEPS = 500
 MORE = 3
 """How many times as many updates, each on new examples, the third arm makes."""
 

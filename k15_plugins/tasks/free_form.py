@@ -84,9 +84,9 @@ def write_judgement(question: str, reference: str, response: str) -> str:
 
 
 def _sum_with(value: int, reference: int, rng: random.Random) -> str:
-    """Write a sum of three to six digits with a value, of which no beginning has the value of the reference."""
+    """Write a sum of three to five digits with a value, of which no beginning has the value of the reference."""
     while True:
-        terms = [rng.randint(0, 9), *(rng.choice((-1, 1)) * rng.randint(0, 9) for _ in range(rng.randint(1, 4)))]
+        terms = [rng.randint(0, 9), *(rng.choice((-1, 1)) * rng.randint(0, 9) for _ in range(rng.randint(1, 3)))]
         last = value - sum(terms)
         beginnings = [sum(terms[: length + 1]) for length in range(len(terms))]
         if abs(last) <= 9 and reference not in beginnings:
