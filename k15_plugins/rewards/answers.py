@@ -28,6 +28,15 @@ def response_text(completion: str | list[dict[str, Any]]) -> str:
     return content or ""
 
 
+def prompt_text(prompt: str | list[dict[str, Any]]) -> str:
+    """Take the text of a prompt.
+
+    Args:
+        prompt: Plain text, or messages, whose texts are joined by line ends.
+    """
+    return prompt if isinstance(prompt, str) else "\n".join(response_text([message]) for message in prompt)
+
+
 def final_answer(text: str, pattern: re.Pattern[str]) -> str | None:
     """Find the final answer in a response.
 

@@ -61,7 +61,7 @@ class ExactMatchReward:
             ValueError: If a right answer is neither text nor a number.
         """
         given = [self.extract(completion) for completion in completions]
-        right = [_as_text(a) for a in answer]
+        right = [as_text(a) for a in answer]
         return [float(g is not None and _same(g, r)) for g, r in zip(given, right, strict=True)]
 
 
@@ -70,7 +70,15 @@ def _same(given: str, right: str) -> bool:
     return right.split() in (given.split(), given.removesuffix(".").split())
 
 
-def _as_text(right: str | int | float) -> str:
+def as_text(right: str | int | float) -> str:
+    """Return a right answer as text.
+
+    Args:
+        right: From the dataset's column of right answers.
+
+    Raises:
+        ValueError: If it is neither text nor a number.
+    """
     if isinstance(right, str):
         return right
     if isinstance(right, Real) and not isinstance(right, bool):
@@ -240,5 +248,5 @@ class MathReward(_VerifiedReward):
         whole = [g is None and not self._strict for g in given]
         texts = [response_text(c) if w else g for c, w, g in zip(completions, whole, given, strict=True)]
         return self._reward(
-            texts, [(_as_text(a), self._strict, w) for a, w in zip(answer, whole, strict=True)], log_metric
+            texts, [(as_text(a), self._strict, w) for a, w in zip(answer, whole, strict=True)], log_metric
         )

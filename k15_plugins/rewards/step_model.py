@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from k15_plugins.numbers import check_whole_numbers
-from k15_plugins.rewards.answers import AFTER_ANSWER, compile_pattern, final_answer, response_text
+from k15_plugins.rewards.answers import AFTER_ANSWER, compile_pattern, final_answer, prompt_text, response_text
 from k15_plugins.rewards.final_answer import Completion
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class StepModelReward:
             steps = [step.strip() for step in text.split(self._separator) if step.strip()]
             if not steps or final_answer(text, self._pattern) is None:
                 continue
-            ids, ends = self._tokens(_prompt_text(prompt), steps)
+            ids, ends = self._tokens(prompt_text(prompt), steps)
             if len(ids) > self._longest():
                 scores[row] = None
             else:
@@ -128,7 +128,3 @@ class StepModelReward:
         good_BT = logits_BTL.float().softmax(dim=-1)[..., self._good_label]
         worst = [good_BT[row, places].min() for row, places in enumerate(ends)]
         return [score.item() if score.isfinite() else None for score in worst]
-
-
-def _prompt_text(prompt: str | list[dict[str, Any]]) -> str:
-    return prompt if isinstance(prompt, str) else "\n".join(response_text([message]) for message in prompt)

@@ -20,7 +20,7 @@ tools/{call,failure}_frequency sampling/sampling_logp_difference/{mean,max}
 sampling/importance_sampling_ratio/{min,mean,max} clip_ratio/{low,high,region}_mean clip_ratio/low_min
 clip_ratio/high_max
 k15/accuracy k15/dead_groups k15/group_accuracy_std k15/no_program k15/non_finite_rewards
-k15/skipped_updates k15/verifier_failures
+k15/skipped_updates k15/verifier_failures k15/judge_failures k15/judged k15/unreadable_verdicts
 sampler/success_rate sampler/share_{seen,solved} sampler/drawn_{success_rate,level,unsolved}
 """
 _MIRROR_DESCENT = """

@@ -125,6 +125,8 @@ def _cure(columns: Sequence[str], missing: Sequence[str]) -> str:
     fit = []
     for path in sorted((CONF / "reward").glob("*.yaml")):
         nodes: Any = OmegaConf.to_container(OmegaConf.load(path))
+        if OmegaConf.missing_keys(nodes):  # it takes a model of the user's
+            continue
         nodes = nodes.get("reward", nodes)  # of an option that sets more than its group
         if all(
             column in columns

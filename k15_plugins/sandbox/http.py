@@ -12,13 +12,13 @@ from typing import Any
 
 import requests
 
+from k15_plugins.endpoints import LONGEST_PAUSE_SECONDS, addresses, retry_after
 from k15_plugins.sandbox.box import SandboxUnavailable
 from k15_plugins.sandbox.outcome import Outcome, Status
 from k15_plugins.sandbox.program import Limits, Program, wall_seconds
 
 _CONNECT_SECONDS = 10.0
 _COMPILE_SECONDS = 60.0
-_LONGEST_PAUSE_SECONDS = 20.0
 _BUSY = (429, 502, 503, 504)
 # A server that is away, or whose answer is not one of the protocol.
 _NO_ANSWER = (requests.RequestException, ValueError, KeyError, TypeError, AttributeError)
@@ -43,12 +43,7 @@ class HttpSandbox:
     """
 
     def __init__(self, endpoints: str | Sequence[str], concurrency: int = 16, patience_seconds: float = 300.0) -> None:
-        self.endpoints = [endpoints] if isinstance(endpoints, str) else list(endpoints)
-        wrong: list[str | None] = [e for e in self.endpoints if not str(e).startswith(("http://", "https://"))]
-        if wrong or not self.endpoints:
-            raise ValueError(
-                f"endpoints must be addresses such as http://10.0.0.7:8080, got {(wrong or [None])[0]!r}; {_CURE}."
-            )
+        self.endpoints = addresses(endpoints, "http://10.0.0.7:8080", _CURE)
         if concurrency < 1 or not patience_seconds > 0:
             raise ValueError(
                 f"concurrency must be from 1 and patience_seconds above 0, got {concurrency} and {patience_seconds}."
@@ -114,7 +109,7 @@ class HttpSandbox:
                         response = self._post(endpoint, request)
                     if response.status_code in _BUSY:
                         said = f"{endpoint} is busy ({response.status_code})"
-                        wait = max(wait, _retry_after(response))
+                        wait = max(wait, retry_after(response))
                         continue
                     outcome = _outcome(response.json())
                 except _NO_ANSWER as error:
@@ -127,7 +122,7 @@ class HttpSandbox:
                 if errors > 1:
                     return outcome
                 said = f"{endpoint}: {outcome.stderr}"
-            pause = min(_LONGEST_PAUSE_SECONDS, 2 * pause)
+            pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
             wait = max(wait, pause * random.uniform(0.5, 1.0))
             if time.monotonic() + wait > end:
                 return Outcome(Status.BOX_FAILED, stderr=f"no server ran it in {self.patience_seconds} s; {said}")
@@ -207,10 +202,3 @@ def _outcome(answer: dict[str, Any]) -> Outcome:
         seconds,
         ran.get("memory_bytes", 0),
     )
-
-
-def _retry_after(response: requests.Response) -> float:
-    try:
-        return min(_LONGEST_PAUSE_SECONDS, float(response.headers.get("Retry-After", 0)))
-    except ValueError:
-        return 0.0

@@ -29,6 +29,8 @@ NEEDED = {
     "long2short_dpo": ["model.name=some/model"],
     "long2short_rl": ["model.name=some/model"],
     "reward=code": ["task=code", "task.path=problems.jsonl"],
+    "reward=classic_model": ["reward.answer.model=some/model"],
+    "reward=cot_model": ["reward.answer.judge.model=some/model"],
     "task=code": ["task.path=problems.jsonl", "reward=code"],
     "write_tests": ["stage.problems=untested.jsonl"],
     "kimi_rl_hub": ["model.name=some/model", "trainer.args.bf16=false"],
