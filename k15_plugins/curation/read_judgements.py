@@ -7,7 +7,7 @@ from datasets import Dataset
 
 from k15_plugins.curation.judgements import Judgement
 from k15_plugins.files.jsonl import Line, read_rows
-from k15_plugins.rewards.answers import response_text
+from k15_plugins.rewards.answers import prompt_text, response_text
 
 
 def read_judgements(path: Path, problems: Dataset) -> list[Judgement]:
@@ -42,19 +42,10 @@ def judgements_of(sampled: Any, problems: Dataset) -> list[Judgement]:
     """
     answers = problems["answer"]
     return [
-        Judgement(question_text(problem.prompt), answers[problem.problem], sample.response, sample.right)
+        Judgement(prompt_text(problem.prompt), answers[problem.problem], sample.response, sample.right)
         for problem in sampled
         for sample in problem.samples
     ]
-
-
-def question_text(prompt: Any) -> str:
-    """Return a prompt as the question that a judge reads: messages are joined by line ends.
-
-    Args:
-        prompt: Text or messages.
-    """
-    return prompt if isinstance(prompt, str) else "\n".join(response_text([message]) for message in prompt)
 
 
 def _of_samples(place: str, row: Line, problems: Dataset) -> list[Judgement]:
@@ -63,12 +54,12 @@ def _of_samples(place: str, row: Line, problems: Dataset) -> list[Judgement]:
     if not 0 <= number < len(problems) or problems[number]["prompt"] != prompt:
         raise ValueError(
             f"{place}: problem must be a row of the task's problems, got {number} with the prompt "
-            f"{question_text(prompt)[:60]!r}, which is not that row's; give the task that was sampled, with its sizes."
+            f"{prompt_text(prompt)[:60]!r}, which is not that row's; give the task that was sampled, with its sizes."
         )
     samples = _field(place, row, "samples", list, "a list of samples")
     return [
         Judgement(
-            question_text(prompt),
+            prompt_text(prompt),
             problems[number]["answer"],
             _field(f"{place}, sample {index}", sample, "response", str, "text"),
             _field(f"{place}, sample {index}", sample, "right", bool, "true or false"),
@@ -79,7 +70,7 @@ def _of_samples(place: str, row: Line, problems: Dataset) -> list[Judgement]:
 
 def _of_rollout(place: str, row: Line) -> Judgement:
     return Judgement(
-        question_text(_field(place, row, "prompt", str | list, "the problem")),
+        prompt_text(_field(place, row, "prompt", str | list, "the problem")),
         _field(place, row, "answer", str, "the right answer"),
         response_text(_field(place, row, "response", str | list, "what the model wrote")),
         _field(place, row, "right", bool, "true or false"),

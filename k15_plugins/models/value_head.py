@@ -1,6 +1,5 @@
 """A reward model's body from a language model: one number instead of the next token, and words that it lacks."""
 
-import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,8 +20,7 @@ def with_value_head(model: Any) -> PreTrainedModel:
             f"model must be a whole model for a value head, got a {type(model).__name__}; set model.lora=null, and "
             "merge adapters first."
         )
-    config = copy.deepcopy(model.config)
-    config.num_labels = 1
+    config = type(model.config).from_dict(model.config.to_dict(), num_labels=1)
     try:
         classifier = AutoModelForSequenceClassification.from_config(config, dtype=model.dtype)
     except ValueError as error:

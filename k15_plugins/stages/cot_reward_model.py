@@ -12,10 +12,10 @@ from trl import SFTTrainer
 
 from k15_plugins.curation.judgements import Judgement, Pair
 from k15_plugins.curation.written_reasoning import agrees
-from k15_plugins.generation.transformers_generation import TransformersGeneration
+from k15_plugins.judges.transformers_judge import TransformersJudge
 from k15_plugins.processes import is_first_rank
 from k15_plugins.report.recorder import RunRecorder
-from k15_plugins.rewards.judgement import JUDGE_TEMPLATE, read_verdict
+from k15_plugins.rewards.judgement import JUDGE_TEMPLATE, read_verdict, says_nothing
 from k15_plugins.runs import folder
 from k15_plugins.runs.build import build
 from k15_plugins.runs.devices import set_up_devices
@@ -101,8 +101,10 @@ def cot_reward_model(
         callbacks=[RunRecorder(run_dir)],
     )
     train(trainer)
-    generate = TransformersGeneration(model, tokenizer, max_new_tokens=max_new_tokens, temperature=0)
-    said = _judge(generate, [one for pair in examples.held_out for one in both(pair)], prompt, batch_size)
+    judge = TransformersJudge(
+        model, tokenizer, max_new_tokens=max_new_tokens, batch_size=batch_size, chat=conversational
+    )
+    said = _judge(judge, [one for pair in examples.held_out for one in both(pair)], template, 4 * batch_size)
     unreadable = sum(line["verdict"] is None for line in said) / len(said)
     figures = figures_of(said) | {"held_out_unreadable": unreadable}
     if is_first_rank():
@@ -176,17 +178,17 @@ def _tell(pairs: int, whole: int, fitting: int, max_length: int | None) -> None:
         say(f"left out {whole - fitting} pairs: longer than stage.args.max_length={max_length}")
 
 
-def _judge(generate: Any, judgements: Sequence[Judgement], prompt: Any, batch_size: int) -> list[dict[str, Any]]:
-    """Let the judge write of each response, by its most probable tokens."""
+def _judge(
+    judge: TransformersJudge, judgements: Sequence[Judgement], template: str, size: int
+) -> list[dict[str, Any]]:
+    """Return what the judge says of each response, as it is served: what says nothing is wrong, unread."""
     said: list[dict[str, Any]] = []
-    for start in range(0, len(judgements), batch_size):
-        batch = judgements[start : start + batch_size]
-        ids = generate([prompt(one) for one in batch], seed=0).completion_ids
-        texts = generate.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        said += [
-            asdict(one) | {"text": text, "verdict": read_verdict(text, one.reference)}
-            for one, text in zip(batch, texts, strict=True)
-        ]
+    for start in range(0, len(judgements), size):
+        batch = judgements[start : start + size]
+        texts = judge.write([prompt_of(one, template) for one in batch])
+        for one, text in zip(batch, texts, strict=True):
+            verdict = None if text is None else read_verdict(text, one.reference)
+            said.append(asdict(one) | {"text": text, "verdict": False if says_nothing(one.response) else verdict})
         if is_first_rank():
             say(f"judged {len(said)}/{len(judgements)} held-out responses")
     return said

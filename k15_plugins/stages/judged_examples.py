@@ -165,6 +165,8 @@ def load_model(config: dict[str, Any], examples: Examples, template: str, new_wo
     add_words(model, tokenizer, new_words)
     if first is None:
         check_vocabulary(tokenizer, rows)
+    if tokenizer.pad_token is None:
+        tokenizer.add_special_tokens({"pad_token": tokenizer.eos_token})  # as the trainers do
     return model, tokenizer
 
 

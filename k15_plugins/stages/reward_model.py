@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset
 from transformers import set_seed
 from trl import RewardTrainer
@@ -15,6 +14,7 @@ from k15_plugins.curation.judgements import Pair
 from k15_plugins.models.value_head import with_value_head
 from k15_plugins.processes import is_first_rank
 from k15_plugins.report.recorder import RunRecorder
+from k15_plugins.rewards.classic_model import ClassicModelReward
 from k15_plugins.rewards.judgement import JUDGE_TEMPLATE
 from k15_plugins.runs import folder
 from k15_plugins.runs.build import build
@@ -67,8 +67,6 @@ def reward_model(
     model, tokenizer = load_model(config, examples, template, new_words or [])
     classifier = with_value_head(model)
     settings = build(args, output_dir=str(run_dir / folder.CHECKPOINTS), seed=config["seed"])
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token  # as the trainer does
     rows = [
         {"chosen_ids": chosen, "rejected_ids": rejected}
         for chosen, rejected in _ids_of(examples.train, tokenizer, template)
@@ -90,18 +88,15 @@ def reward_model(
     )
     train(trainer)
 
-    def scores(pairs: list[Pair]) -> list[list[float]]:
-        sides = zip(*_ids_of(pairs, tokenizer, template), strict=True)
-        return [score_ids(classifier, tokenizer.pad_token_id, list(side), batch_size) for side in sides]
-
+    served = ClassicModelReward(classifier, tokenizer, batch_size=batch_size, template=template)
     if is_first_rank():
         say(f"measuring on {2 * len(examples.held_out)} held-out judgements")
-    threshold, train_accuracy = best_threshold(*scores(examples.train[:CALIBRATION_PAIRS]))
-    right, wrong = scores(examples.held_out)
+    threshold, train_accuracy = best_threshold(*_scores(served, examples.train[:CALIBRATION_PAIRS]))
+    right, wrong = _scores(served, examples.held_out)
     said = [
         asdict(one) | {"score": score, "verdict": score >= threshold}
-        for pair, pair_scores in zip(examples.held_out, zip(right, wrong, strict=True), strict=True)
-        for one, score in zip(both(pair), pair_scores, strict=True)
+        for pair, scores in zip(examples.held_out, zip(right, wrong, strict=True), strict=True)
+        for one, score in zip(both(pair), scores, strict=True)
     ]
     figures = figures_of(said) | {
         "held_out_ordered": float(np.mean(np.array(right) > np.array(wrong))),
@@ -111,39 +106,20 @@ def reward_model(
     save_judge(run_dir, trainer, tokenizer, {"kind": "classic", "template": template}, figures, said)
 
 
-def scored_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
-    """Return what the value head reads of some texts: their tokens and the end of sequence, as `RewardTrainer` has it.
-
-    Args:
-        tokenizer: Of the model.
-        texts: What `rewards.judgement.judge_prompt` returned.
-    """
-    return tokenizer([text + tokenizer.eos_token for text in texts])["input_ids"]
-
-
 def _ids_of(pairs: Sequence[Pair], tokenizer: Any, template: str) -> list[tuple[list[int], list[int]]]:
-    ids = scored_ids(tokenizer, [prompt_of(one, template) for pair in pairs for one in both(pair)])
+    """Return the tokens of both sides of each pair as `RewardTrainer` makes them itself, but row by row."""
+    texts = [prompt_of(one, template) + tokenizer.eos_token for pair in pairs for one in both(pair)]
+    ids = tokenizer(texts)["input_ids"]
     return list(zip(ids[::2], ids[1::2], strict=True))
 
 
-def score_ids(model: Any, pad_id: int, ids: Sequence[Sequence[int]], batch_size: int) -> list[float]:
-    """Return the model's score of each text.
-
-    Args:
-        model: A sequence classifier of one output, which is put into evaluation mode.
-        pad_id: Token that fills up the shorter rows.
-        ids: Tokens of each text.
-        batch_size: Texts that are scored at once.
-    """
-    model.eval()
-    found: list[float] = []
-    for start in range(0, len(ids), batch_size):
-        batch = ids[start : start + batch_size]
-        longest = max(map(len, batch))
-        ids_BT = torch.tensor([[*row, *[pad_id] * (longest - len(row))] for row in batch], device=model.device)
-        mask_BT = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in batch], device=model.device)
-        with torch.no_grad():
-            found += model(input_ids=ids_BT, attention_mask=mask_BT).logits[:, 0].float().tolist()
+def _scores(served: ClassicModelReward, pairs: Sequence[Pair]) -> list[list[float]]:
+    """Return the scores of the right and of the wrong responses, as they are served; 0 for what cannot be judged."""
+    found = []
+    for side in zip(*map(both, pairs), strict=True):
+        questions, answers = [one.question for one in side], [one.reference for one in side]
+        scores = served(questions, [one.response for one in side], None, answers)
+        found.append([score or 0.0 for score in scores])
     return found
 
 
@@ -151,7 +127,7 @@ def best_threshold(right: Sequence[float], wrong: Sequence[float]) -> tuple[floa
     """Choose the score from which on a response counts as right.
 
     Args:
-        right: Scores of right responses.
+        right: Scores of right responses, from 0 to 1.
         wrong: Scores of as many wrong ones.
 
     Returns:
