@@ -79,6 +79,7 @@ NOT_RUN = {
     "k15 +recipe=kimi_rl -m seed=1,2,3*": "minutes; composed here, and tests/runs/test_sweep.py runs sweeps of a stub",
     "k15 +recipe=kimi_rl +trainer.args.r*": "minutes; composed here; tests/trainers/test_partial_rollouts.py",
     "k15 +recipe=kimi_rl reward=dual*": "minutes; built in tests/runs/test_task_and_reward.py",
+    "k15 +recipe=kimi_rl_hub * reward=c*_model*": "needs models; built in tests/runs/test_task_and_reward.py",
     "python recipes/run.py +recipe=kimi_rl backend=megatron *": "minutes; test_install.py runs +recipe=smoke so",
     "k15 +recipe=warm_start": "minutes; tests/stages/test_warm_start.py runs a part",
     "k15 +recipe=grpo": "minutes; tests/runs/test_cli_training.py runs it on fewer problems",

@@ -20,6 +20,7 @@ OWN = {
     "generation/cpu/gloo.py": {"rootRank", "rootTensor"},
     "generation/segments.py": {"log_probs_BV"},
     "generation/vllm_steps.py": {"max_tokens", "output_kind"},
+    "judges/server_judge.py": {"session"},
     "models/tiny_reasoner.py": {"pre_tokenizer"},
     "rollouts/buffer.py": {"ids_T", "logps_T", "stop"},
     "runs/rewards.py": {"__name__"},

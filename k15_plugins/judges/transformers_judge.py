@@ -48,7 +48,7 @@ class TransformersJudge:
             raise ValueError("tokenizer must be that of the model, got None; give it.")
         check_chat(tokenizer, chat)
         if tokenizer.pad_token is None:
-            tokenizer.pad_token = tokenizer.eos_token
+            raise ValueError("tokenizer must have a padding token, got one without; set tokenizer.pad_token.")
         judge: Any = model
         room = getattr(judge.config, "max_position_embeddings", None) or tokenizer.model_max_length
         self._longest = longest_prompt(room, max_new_tokens)
@@ -91,6 +91,8 @@ def _load(name: str, tokenizer: Any, dtype: str) -> tuple[Any, Any]:
 
     try:
         tokenizer = tokenizer or AutoTokenizer.from_pretrained(name, padding_side="left")
+        if tokenizer.pad_token is None:
+            tokenizer.add_special_tokens({"pad_token": tokenizer.eos_token})
         return AutoModelForCausalLM.from_pretrained(name, dtype=dtype), tokenizer
     except (OSError, ValueError) as error:
         first = str(error).partition("\n")[0]

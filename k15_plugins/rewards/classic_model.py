@@ -30,7 +30,7 @@ class ClassicModelReward:
         tokenizer: Its tokenizer; by default that of the model's name or folder.
         threshold: Give 1.0 from this sigmoid on and 0.0 below; None for the sigmoid itself. Pairs teach the model
             differences only: 0.5 means nothing unless it was trained with `center_rewards_coefficient`.
-        batch_size: Texts that are judged at once.
+        batch_size: Texts that are judged at once; a model without a padding token judges one at a time.
         template: What the model was trained on; see `judge_prompt`.
 
     Raises:
@@ -66,11 +66,9 @@ class ClassicModelReward:
         self._model: Any = judge.to(processes().device).eval()
         self._tokenizer: Any = tokenizer
         self._threshold = threshold
-        self._batch_size = batch_size
+        # transformers finds the end of a padded text by the model's padding token.
+        self._batch_size = 1 if self._model.config.pad_token_id is None else batch_size
         self._template = template
-        if self._model.config.pad_token_id is None:  # transformers looks for the value before the first padding
-            pad = tokenizer.pad_token_id
-            self._model.config.pad_token_id = tokenizer.eos_token_id if pad is None else pad
 
     def __call__(
         self,

@@ -90,3 +90,14 @@ def test_what_cannot_be_is_refused(given, message):
     model, tokenizer = language_model()
     with pytest.raises(ValueError, match=message):
         TransformersJudge(**{"model": model, "tokenizer": tokenizer, "max_new_tokens": 8} | given)
+
+
+def test_a_tokenizer_without_padding_is_refused_and_one_that_is_loaded_here_gets_it(tmp_path):
+    model, tokenizer = language_model()
+    wanted = TransformersJudge(model, tokenizer, max_new_tokens=6).write(PROMPTS)
+    tokenizer.pad_token = None
+    with pytest.raises(ValueError, match="tokenizer must have a padding token"):
+        TransformersJudge(model, tokenizer, max_new_tokens=6)
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert TransformersJudge(str(tmp_path), max_new_tokens=6).write(PROMPTS) == wanted

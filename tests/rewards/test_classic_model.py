@@ -18,7 +18,7 @@ PROMPT = "4 + 3 ="
 RESPONSES = ["4 + 3 is 7 . answer 7", "answer 8", "so 4 + 3 is 8 . 8 + 1 is 9 . answer 9"]
 
 
-def classifier(labels=1, kind=LlamaForSequenceClassification):
+def classifier(labels=1, kind=LlamaForSequenceClassification, pad=0):
     tokenizer = tiny_tokenizer()
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -31,6 +31,7 @@ def classifier(labels=1, kind=LlamaForSequenceClassification):
         num_labels=labels,
         initializer_range=1.0,
         bos_token_id=None,
+        pad_token_id=pad,
     )
     return kind(config).eval()
 
@@ -72,6 +73,7 @@ def test_batches_and_padding_change_nothing():
     assert len(set(alone)) == 5
     for size in (1, 2, 8):
         assert score(*responses, batch_size=size) == pytest.approx(alone, rel=1e-5)
+        assert score(*responses, model=classifier(pad=None), batch_size=size) == pytest.approx(alone, rel=1e-5)
 
 
 class Opinions(torch.nn.Module):

@@ -3,12 +3,17 @@
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
+from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 from test_conf import NEEDED, compose
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
+from k15_plugins.models.tiny_reasoner import tiny_tokenizer
 from k15_plugins.runs import rewards
 from k15_plugins.runs.build import build
 from k15_plugins.runs.cli import prepare
@@ -92,6 +97,73 @@ def test_a_dual_reward_that_cannot_be_is_refused_before_a_model_is_loaded(tmp_pa
     sizes = ["task.train_size=8", "task.held_out_size=4"]
     with pytest.raises(ValueError, match=sentence):
         build_parts(prepared("+recipe=kimi_rl", "reward=dual", *sizes, *words), tmp_path)
+
+
+SMALL = ["task.train_size=8", "task.held_out_size=4", "trainer.args.eval_steps=4"]
+JUDGE = "reward.answer.judge"
+
+
+def saved(folder: Path, kind: type) -> str:
+    torch.manual_seed(0)
+    tokenizer = tiny_tokenizer()
+    sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    kind(LlamaConfig(vocab_size=len(tokenizer), num_labels=1, pad_token_id=0, **sizes)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)
+
+
+def test_reward_models_of_the_command_line_are_built(tmp_path):
+    given = {"prompts": ["3 + 4 ="], "completions": ["answer 8"], "completion_ids": None, "answer": ["7"]}
+    folder = saved(tmp_path / "classic", LlamaForSequenceClassification)
+    words = ["reward=classic_model", f"reward.answer.model={folder}", "reward.answer.threshold=null"]
+    [reward] = build_parts(prepared("+recipe=kimi_rl", *SMALL, *words), tmp_path).reward_funcs
+    assert reward.__name__ == "classic_model"
+    assert 0 < reward(**given)[0] < 1
+    folder = saved(tmp_path / "judge", LlamaForCausalLM)
+    words = ["reward=cot_model", f"{JUDGE}.model={folder}", f"{JUDGE}.max_new_tokens=4"]
+    words.append(f"reward.answer.cache_path={tmp_path}/judgements.jsonl")
+    [reward] = build_parts(prepared("+recipe=kimi_rl", *SMALL, *words), tmp_path).reward_funcs
+    assert reward.__name__ == "chain_of_thought"
+    assert reward(**given) == [0.0]
+    assert reward(**given | {"completions": [r"\boxed{7}"]}) == [1.0]
+    assert len((tmp_path / "judgements.jsonl").read_text().splitlines()) == 1
+
+
+SERVER = [f"{JUDGE}._target_=k15_plugins.judges.ServerJudge", f"{JUDGE}.model=judge"]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["reward=classic_model", "reward.answer.model=/no/folder"], "model must be the folder of a reward model, or"),
+        (["reward=cot_model", f"{JUDGE}.model=/no/folder"], "model must be the folder of a causal language model, or"),
+        (["reward=cot_model", *SERVER, f"+{JUDGE}.endpoints=[localhost]"], "endpoints must be addresses such as http"),
+        (["reward=cot_model", *SERVER, f"+{JUDGE}.endpoints=[http://localhost:9]"], "must name a server that answers"),
+    ],
+)
+def test_a_reward_model_that_cannot_be_is_refused_before_a_model_is_loaded(tmp_path, words, sentence):
+    config = prepared("+recipe=kimi_rl", *SMALL, *words)
+    with pytest.raises((ValueError, InstantiationException)) as refused:
+        build_parts(config, tmp_path)
+    # A job shows what Hydra wraps.
+    is_wrapped = isinstance(refused.value, InstantiationException)
+    assert sentence in str(refused.value.__cause__ if is_wrapped else refused.value)
+
+
+def test_a_judge_of_a_template_without_a_field_is_refused(tmp_path):
+    folder = saved(tmp_path / "judge", LlamaForCausalLM)
+    words = [f"{JUDGE}.model={folder}", "+reward.answer.template='{question} {response}'"]
+    with pytest.raises(ValueError, match=r"template must hold \{reference\}, got"):
+        build_parts(prepared("+recipe=kimi_rl", *SMALL, "reward=cot_model", *words), tmp_path)
+
+
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is here")
+def test_vllm_that_is_missing_is_told(tmp_path):
+    folder = saved(tmp_path / "judge", LlamaForCausalLM)
+    words = [f"{JUDGE}._target_=k15_plugins.judges.VllmJudge", f"{JUDGE}.model={folder}"]
+    with pytest.raises(InstantiationException) as refused:
+        build_parts(prepared("+recipe=kimi_rl", *SMALL, "reward=cot_model", *words), tmp_path)
+    assert "VllmJudge needs vLLM, which is not installed; run make setup-vllm" in str(refused.value.__cause__)
 
 
 def test_the_columns_of_a_task_are_those_that_it_gives(tmp_path):
