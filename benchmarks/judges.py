@@ -78,20 +78,21 @@ def main() -> None:
     """Run what is missing, then write table and picture."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
-    seeds = parser.parse_args().seeds
+    seeds = list(parser.parse_args().seeds)
     tuned = [arm for arm in ARMS if ARMS[arm].tuned_as is None]
     for arm in tuned:
         for rate in RATES:
             run(arm, rate, TUNING_SEED)
     best = {arm: best_rate(arm) for arm in tuned}
     best |= {arm: best[of] for arm, each in ARMS.items() if (of := each.tuned_as) is not None}
+    for number, seed in enumerate(seeds, 1):
+        for arm in tuned:
+            run(arm, best[arm], seed)
+        write(best, seeds[:number], tuned)  # a page with fewer seeds, should the rest have to wait
     for arm in ARMS:
         for seed in seeds:
             run(arm, best[arm], seed)
-        if arm not in tuned:  # the page is there already when the comparison itself is done
-            print(write(best, list(seeds), list(ARMS)))
-        elif arm == tuned[-1]:
-            write(best, list(seeds), tuned)
+    print(write(best, seeds, list(ARMS)))
 
 
 def run(arm: str, rate: str, seed: int) -> None:
