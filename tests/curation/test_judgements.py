@@ -29,8 +29,8 @@ RULES = st.builds(
     Rules,
     pairs_per_problem=st.integers(1, 3),
     opener_share=st.sampled_from([0.0, 0.5, 0.9]),
-    held_out=st.sampled_from([0.1, 0.5]),
-    held_out_pairs=st.integers(1, 5),
+    held_out=st.sampled_from([0.1, 0.9]),
+    held_out_pairs=st.integers(1, 3),
 )
 
 
@@ -86,7 +86,10 @@ def test_every_reason():
     assert reasons(judged("4 + 1", True), judged("6", False), judged("7", False))[0][1] is Reason.SURPLUS
     two = [judged("5", True), judged("6", False)]
     both = [*two, judged("5", True, "p"), judged("6", False, "p")]
-    assert {reason for _, reason in reasons(*both, held_out=0.999, held_out_pairs=1)} == {Reason.HELD_OUT_SURPLUS}
+    assert sorted(reasons(*both, held_out=0.999, held_out_pairs=1)) == [
+        ("5", Reason.HELD_OUT_SURPLUS),
+        ("6", Reason.HELD_OUT_SURPLUS),
+    ]
 
 
 def test_openers_give_no_answer():

@@ -2,6 +2,7 @@
 
 import json
 import re
+from statistics import median
 
 import pytest
 from runs.test_conf import compose
@@ -14,7 +15,9 @@ from k15_plugins.models import TINY
 from k15_plugins.rewards.classic_model import ClassicModelReward
 from k15_plugins.rewards.cot_model import ChainOfThoughtReward
 from k15_plugins.rewards.judgement import judge_prompt, read_verdict
+from k15_plugins.runs.build import build
 from k15_plugins.runs.figures import known_figures
+from k15_plugins.samples import Sample, SampledProblem, write_samples
 from k15_plugins.stages.cot_reward_model import cot_reward_model
 from k15_plugins.stages.judged_examples import figures_of
 from k15_plugins.stages.reward_model import best_threshold, reward_model
@@ -39,7 +42,14 @@ def go(recipe, run_dir, *words):
 def runs(tmp_path_factory):
     """A run of each recipe, with its config."""
     folder = tmp_path_factory.mktemp("judges")
-    return {recipe: (folder / recipe, go(recipe, folder / recipe)) for recipe in STAGES}
+    with pytest.MonkeyPatch.context() as context:
+        # After two updates any threshold would do: one that the scores lie on both sides of.
+        context.setattr(
+            "k15_plugins.stages.reward_model.best_threshold", lambda right, wrong: (median([*right, *wrong]), 0.5)
+        )
+        return {
+            recipe: (folder / recipe, go(recipe, folder / recipe, "stage.rules.opener_share=0.5")) for recipe in STAGES
+        }
 
 
 @pytest.mark.parametrize("recipe", STAGES)
@@ -80,6 +90,7 @@ def test_the_saved_value_head_is_served_with_the_threshold_of_its_note(runs):
     columns = {name: [line[name] for line in said] for name in ("question", "response", "reference")}
     verdicts = served(columns["question"], columns["response"], None, columns["reference"])
     assert verdicts == [float(line["verdict"]) for line in said]
+    assert {0.0, 1.0} == set(verdicts)
 
 
 def test_the_saved_chain_of_thought_is_served_with_the_words_of_its_note(runs):
@@ -90,6 +101,9 @@ def test_the_saved_chain_of_thought_is_served_with_the_words_of_its_note(runs):
     columns = {name: [line[name] for line in said] for name in ("question", "response", "reference")}
     rewards = served(columns["question"], columns["response"], None, columns["reference"])
     assert rewards == [float(line["verdict"] is True) for line in said]
+    unread = [line["verdict"] for line in said if line["response"] in (":", ".", ",")]
+    assert unread
+    assert set(unread) == {False}
 
 
 def test_the_trainer_reads_what_the_served_judge_reads(tmp_path, monkeypatch):
@@ -145,6 +159,32 @@ def test_a_model_writes_the_reasoning_where_no_function_does(tmp_path, monkeypat
         assert problem["prompt"] == text_of(line)
         assert [sample["right"] for sample in problem["samples"]] == [line["correct"], not line["correct"]]
     assert "left out" in capsys.readouterr().out
+
+
+def test_samples_of_a_run_are_learned_from(tmp_path, capsys):
+    problems = build(compose("+recipe=reward_model", *SMALL)["task"]).train
+    sampled = [
+        SampledProblem(
+            row,
+            problem["prompt"],
+            [1],
+            [
+                Sample(f"answer {problem['answer']}", [1], True),
+                Sample(f"is {problem['answer']} wait answer 0", [1], False),
+                Sample("answer", [1], False),
+            ][: 1 if row == 0 else 3],
+        )
+        for row, problem in enumerate(problems)
+    ]
+    write_samples(tmp_path / "samples.0.jsonl", sampled)
+    go("reward_model", tmp_path / "run", f"stage.samples={tmp_path}", "stage.responses=null")
+    said = read_lines(tmp_path / "run" / "judgements.jsonl")
+    assert said
+    answers = dict(zip(problems["prompt"], problems["answer"], strict=True))
+    assert all(line["reference"] == answers[line["question"]] for line in said)
+    told = capsys.readouterr().out
+    assert "k15: left out 1: its problem has no wrong response" in told
+    assert f"k15: {3 * len(problems) - 2} judged responses give" in told
 
 
 @pytest.mark.parametrize("recipe", STAGES)
