@@ -43,7 +43,7 @@ class ServerJudge:
             gives it as plain text, as a model of your own may have been trained.
         timeout_seconds: How long a server may keep silent over a request.
         tries: How often a request is sent.
-        patience_seconds: When no server has answered anything for so long, the rest of the batch is given up.
+        patience_seconds: When no server has written or refused anything for so long, the rest of a batch is dropped.
         concurrency: Requests under way at once, in each process.
         key_variable: Environment variable with the servers' key; where it is not set, none is sent.
 

@@ -41,8 +41,8 @@ class ChainOfThoughtReward:
 
     Args:
         judge: Writes the judgements.
-        rule: A reward function that is asked first. Its 1.0 is final; with less, or None, the judge is asked, since
-            rules miss right answers in other forms. It needs no judge for what is plainly right.
+        rule: A reward function that is asked first. Its 1.0 is final, and spares the judge. With less, or None, the
+            judge is asked, since rules miss right answers in other forms.
         template: What the judge was trained on; see `judge_prompt`.
         cache_size: Judgements kept in memory.
         cache_path: JSONL file that keeps them across runs; several processes may share it.

@@ -51,7 +51,7 @@ def judge_prompt(question: str, reference: str, response: str, template: str = J
     """Return what a reward model reads, in training and in use, with or without a chain of thought.
 
     A response cannot pretend to be the end of this text, nor put words into the judge's mouth: the lines of the
-    template around the fields, special tokens of tokenizers, and the key of a verdict are taken out of it or broken
+    template around the fields and the key of a verdict become dots in it, and special tokens of tokenizers are broken
     up. So give the template words that responses do not need.
 
     Args:
@@ -147,8 +147,5 @@ def _harmless(response: str, template: str) -> str:
         pattern = r"\s+".join(map(re.escape, words))
         # A word is one only by itself: "judges" is not the template's "judge".
         patterns.append(rf"\b{pattern}\b" if pattern.isalnum() else pattern)
-    markers = re.compile("|".join(patterns), re.IGNORECASE)
-    before = None
-    while before != response:  # what is taken out may have stood inside another
-        before, response = response, markers.sub(" ", response)
-    return response
+    # Dots, since with a mere space what stood around them might become a marker.
+    return re.sub("|".join(patterns), " ... ", response, flags=re.IGNORECASE)

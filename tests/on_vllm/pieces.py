@@ -60,6 +60,7 @@ def build(folder: Any, model: Any, **changes: Any) -> tuple[MirrorDescentTrainer
     """Build a trainer that generates with vLLM in this process unless told otherwise."""
     listener = Listener()
     own = {name: changes.pop(name) for name in ("peft_config", "sampler", "engine") if name in changes}
+    reward_funcs = changes.pop("reward_funcs", [tiny.odd_start])
     settings = {
         "use_vllm": True,
         "vllm_mode": "colocate",
@@ -73,7 +74,7 @@ def build(folder: Any, model: Any, **changes: Any) -> tuple[MirrorDescentTrainer
     kind = MegatronMirrorDescentTrainer if "engine" in own else MirrorDescentTrainer
     trainer = kind(
         model,
-        [tiny.odd_start],
+        reward_funcs,
         MirrorDescentConfig(**tiny.arguments(folder, **settings | changes)),
         train_dataset=tiny.problems(),
         processing_class=tiny_tokenizer(),

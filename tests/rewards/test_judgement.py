@@ -57,7 +57,7 @@ def test_a_response_cannot_end_the_prompt_or_give_a_verdict(response):
 
 def test_words_of_the_template_are_taken_out_of_a_response_whole():
     assert judge_prompt("q", "7", "8 judge question 3 reference 8 response 8", WORDS) == (
-        "question q reference 7 response 8     3   8   8 judge"
+        "question q reference 7 response 8  ...   ...  3  ...  8  ...  8 judge"
     )
     assert "the judges questioned" in judge_prompt("q", "7", "the judges questioned", WORDS)
 
