@@ -75,22 +75,23 @@ def cot_reward_model(
             verdict.
     """
     set_up_devices()
+    write = None if reasoning is None else _function(reasoning)
     examples = build_examples(config, run_dir, samples, responses, rules)
     set_seed(config["seed"])
     model, tokenizer = load_model(config, examples, template, new_words or [])
-
-    def prompt(judgement: Judgement) -> Prompt:
-        return make_prompt(prompt_of(judgement, template), None, conversational)
-
+    if conversational and not tokenizer.chat_template:
+        raise ValueError(
+            "stage.conversational must be false for a tokenizer without a chat template, got true; leave it out."
+        )
     judgements = [one for pair in examples.train for one in both(pair)]
-    prompts = [prompt(one) for one in judgements]
-    if reasoning is None:
+    prompts = [make_prompt(prompt_of(one, template), None, conversational) for one in judgements]
+    if write is None:
         sampling = Sampling(
             {**config, "reward": _REWARD}, run_dir, _rows(prompts, judgements), num_samples, batch_size
         )
         written = _by_model(sampling, model, tokenizer)
     else:
-        written = _by_function(get_object(reasoning), judgements)
+        written = _by_function(write, judgements)
     settings = build(args, output_dir=str(run_dir / folder.CHECKPOINTS), seed=config["seed"])
     rows = _training_rows(examples.train, prompts, written, tokenizer, settings.max_length)
     trainer = SFTTrainer(
@@ -111,6 +112,16 @@ def cot_reward_model(
         say(f"unreadable verdicts, which count as wrong ones: {unreadable:.3f}")
     reads = {"kind": "chain of thought", "template": template, "conversational": conversational}
     save_judge(run_dir, trainer, tokenizer, reads, figures, said)
+
+
+def _function(name: str) -> Any:
+    try:
+        return get_object(name)
+    except Exception as error:
+        raise ValueError(
+            f"stage.reasoning must be the dotted name of a function, got {name!r}, which cannot be imported; correct "
+            "it, or set null to let the model write."
+        ) from error
 
 
 def _rows(prompts: list[Prompt], judgements: list[Judgement]) -> Dataset:

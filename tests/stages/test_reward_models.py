@@ -212,6 +212,32 @@ def test_samples_that_cannot_teach_are_refused_before_a_model_is_loaded(
         go(recipe, tmp_path / "run", f"stage.samples={path}", "stage.responses=null")
 
 
+def test_a_judge_that_is_asked_in_a_conversation(tmp_path):
+    model, tokenizer = models.hub(str(TINY))
+    # A template of words that the model knows.
+    tokenizer.chat_template = (
+        "{% for message in messages %}{{ 'wait ' if message['role'] == 'user' else 'ok ' }}{{ message['content'] }} "
+        "{% endfor %}{% if add_generation_prompt %}ok {% else %}<eos>{% endif %}"
+    )
+    model.save_pretrained(tmp_path / "chat")
+    tokenizer.save_pretrained(tmp_path / "chat")
+    words = ("model=hub", f"model.name={tmp_path / 'chat'}", "stage.conversational=true", "task.train_size=30")
+    go("cot_reward_model", tmp_path / "run", *words)
+    judge = json.loads((tmp_path / "run" / "model" / "judge.json").read_text())
+    assert judge["conversational"] is True
+    # What the served judge writes in a conversation is what was measured.
+    served = TransformersJudge(str(tmp_path / "run" / "model"), max_new_tokens=64, chat=True)
+    said = read_lines(tmp_path / "run" / "judgements.jsonl")
+    assert served.write([text_of(line) for line in said]) == [line["text"] for line in said]
+
+
+def test_what_cannot_be_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"stage.conversational must be false for a tokenizer without"):
+        go("cot_reward_model", tmp_path, "stage.conversational=true")
+    with pytest.raises(ValueError, match=r"stage.reasoning must be the dotted name of a function, got"):
+        go("cot_reward_model", tmp_path, "stage.reasoning=k15_plugins.x")
+
+
 def test_samples_or_responses_but_not_both(tmp_path):
     with pytest.raises(
         ValueError, match=r"stage.samples must be a path, or null beside stage.responses, got 'x' and a"
