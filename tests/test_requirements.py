@@ -37,6 +37,7 @@ PARTS = {
 WITHIN_FUNCTIONS = {
     ("k15_plugins.generation.cpu.gloo", "vllm"): "vLLM calls it",
     ("k15_plugins.generation.cpu.vllm", "vllm"): "TRL has refused use_vllm=True without vLLM",
+    ("k15_plugins.judges.vllm_judge", "vllm"): "the judge has refused to be made without vLLM",
     ("k15_plugins.generation.vllm_steps", "vllm"): "TRL has refused use_vllm=True without vLLM",
 }
 # Megatron-Bridge shares its module with it, and vLLM is in an environment of its own.
