@@ -155,6 +155,7 @@ def write(best: dict[str, str], seeds: list[int], arms: list[str]) -> str:
     values = {arm: np.array([each[ACCURACY] for each in notes[arm]]) for arm in arms}
     terms = {arm: by_terms(arm, best[arm], seeds) for arm in arms}
     draw(values, terms, RESULTS / "reward_models.png")
+    several = len(seeds) > 1
     rows = [
         "# Reward models: a value head against a chain of thought",
         "",
@@ -166,8 +167,8 @@ def write(best: dict[str, str], seeds: list[int], arms: list[str]) -> str:
         "judgements of problems that no training example has. The value head has a threshold chosen on training "
         "examples; the chain of thought is sampled greedily, and a verdict that cannot be read is a wrong one.",
         "",
-        f"Mean over seeds {', '.join(map(str, seeds))} with its 95 % t-interval; a seed sets responses, order and new "
-        "weights. Made by `python benchmarks/judges.py`.",
+        (f"Mean over seeds {', '.join(map(str, seeds))} with its 95 % t-interval" if several else f"Seed {seeds[0]}")
+        + "; a seed sets responses, order and new weights. Made by `python benchmarks/judges.py`.",
         "",
         "| arm | right verdicts | on right responses | on wrong ones | on openers | unreadable | processor seconds | "
         "the paper's, % |",
