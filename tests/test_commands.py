@@ -46,6 +46,7 @@ RUN = {
 }
 SHORT = "minutes; composed here, and in tests/runs/test_cli_training.py kimi_rl is run on fewer problems"
 LONG2SHORT = "minutes; composed here, and run on tiny models in tests/stages/test_long2short_stages.py"
+JUDGES = "minutes; composed here, and run on a few examples in tests/stages/test_reward_models.py"
 MEASURED = "minutes to hours: it makes a page of results; composed here"
 GPUS = "needs GPUs, and was never run; composed here and in tests/runs/test_paper_scale.py"
 INSTALLS = (
@@ -84,6 +85,8 @@ NOT_RUN = {
     "k15 +recipe=warm_start": "minutes; tests/stages/test_warm_start.py runs a part",
     "k15 +recipe=grpo": "minutes; tests/runs/test_cli_training.py runs it on fewer problems",
     "k15 +recipe=write_tests*": "needs a file; tests/stages/test_write_tests.py runs it on ten small problems",
+    "k15 +recipe=reward_model*": JUDGES,
+    "k15 +recipe=cot_reward_model*": JUDGES,
     "k15 +recipe=long2short_*": LONG2SHORT,
     "k15 +recipe=evaluate*": LONG2SHORT,
     "k15 +recipe=select_checkpoint*": LONG2SHORT,

@@ -39,6 +39,8 @@ def where_the_model_is(run_dir: Path) -> str | None:
     model = run_dir / folder.MODEL
     if not model.is_dir():
         return None
+    if (model / folder.JUDGE).exists():  # which reads more than a prompt
+        return f"reward model {shown(model)}"
     code = f"from transformers import pipeline; print(pipeline('text-generation', {shown(model)!r})(input()))"
     return f"model {shown(model)}; try it on a prompt by\n{python()} -c {_quoted(code)}"
 

@@ -35,9 +35,13 @@ k15/length_gap k15/{wrong,long}_share eval_k15/accuracy eval_completions/mean_le
 """
 _MEASURED = "step iteration accuracy tokens truncated"
 _OF_CODEFORCES = " rating percentile"
+_JUDGED = "held_out_accuracy held_out_accuracy_{right,wrong,openers}"
 _OF_STAGES = {
     "long2short.rejection": f"{_RUN} {_END} mean_token_accuracy",
     "long2short.dpo": f"{_RUN} {_END} {_PAIRS}",
+    "reward_model.reward_model": f"{_RUN} {_END} {_JUDGED} threshold train_accuracy held_out_ordered accuracy margin "
+    "{min,mean,max}_reward",
+    "cot_reward_model.cot_reward_model": f"{_RUN} {_END} {_JUDGED} held_out_unreadable mean_token_accuracy",
     "evaluate.evaluate_models": _MEASURED,
     "select_checkpoint.select_checkpoint": _MEASURED,
     "merge.merge": _MEASURED,

@@ -24,6 +24,7 @@ STATUS = "status.json"
 TRACEBACK = "traceback.txt"
 CHECKPOINTS = "checkpoints"
 MODEL = "model"
+JUDGE = "judge.json"  # in the folder of a reward model
 PICTURES = "pictures"
 LOCK = "lock"
 

@@ -21,6 +21,7 @@ _GIVEN = {
     "stage": ("config", "run_dir"),
     "stage.train": ("model", "tokenizer", "problems", "held_out", "output_dir", "reward_func"),
     "stage.pairs": ("problems",),
+    "stage.responses": ("problems",),
     "sampler": ("num_problems", "levels"),
     "trainer": ("model", "reward_funcs", "args"),
     # Of one that measures several models.

@@ -16,6 +16,8 @@ _MEASURING = ("model", "task", "reward", "trainer")
 NEEDED = {
     "k15_plugins.stages.reinforce.reinforce": _ALL,
     "k15_plugins.stages.warm_start.warm_start": ("model", "task", "reward"),
+    "k15_plugins.stages.reward_model.reward_model": ("model", "task"),
+    "k15_plugins.stages.cot_reward_model.cot_reward_model": ("model", "task", "trainer"),
     "k15_plugins.stages.long2short.rejection": _MEASURING,
     "k15_plugins.stages.long2short.dpo": _MEASURING,
     "k15_plugins.stages.evaluate.evaluate_models": _MEASURING,
@@ -25,6 +27,8 @@ NEEDED = {
 NODES = {
     "k15_plugins.stages.reinforce.reinforce": ("trainer",),
     "k15_plugins.stages.warm_start.warm_start": ("stage.train", "stage.train.sft"),
+    "k15_plugins.stages.reward_model.reward_model": ("stage.args", "stage.rules"),
+    "k15_plugins.stages.cot_reward_model.cot_reward_model": ("stage.args", "stage.rules"),
     "k15_plugins.stages.long2short.rejection": ("stage.sft",),
     "k15_plugins.stages.long2short.dpo": ("stage.args", "stage.pairs"),
 }
@@ -56,8 +60,12 @@ _OF_ADAPTERS: dict[str, Range] = {
     "lora_dropout": (lambda value: 0 <= value < 1, "from 0 to below 1"),
 }
 _OF_STAGES: dict[str, Range] = dict.fromkeys(
-    ("num_samples", "batch_size", "size", "traces", "max_new_tokens", "evaluation_batch_size", "workers"), _WHOLE
-) | dict.fromkeys(("p_wrong", "p_check", "clean_share", "accuracy_loss"), _SHARE)
+    (
+        *("num_samples", "batch_size", "size", "traces", "max_new_tokens", "evaluation_batch_size", "workers"),
+        *("pairs_per_problem", "held_out_pairs"),
+    ),
+    _WHOLE,
+) | dict.fromkeys(("p_wrong", "p_check", "clean_share", "accuracy_loss", "opener_share", "held_out"), _SHARE)
 _OF_GROUPS = {"stage": _OF_STAGES, **{name: {"seed": RANGES["seed"]} for name in ("model", "sampler")}}
 
 

@@ -1,0 +1,1 @@
+"""Choosing what a model is trained on."""
