@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from k15_plugins.judges.prompts import check_chat, check_sizes, longest_prompt, prompt_ids
 from k15_plugins.processes import processes
+from k15_plugins.rewards.judgement import trained_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -25,6 +26,9 @@ class TransformersJudge:
             as it is.
         dtype: Type of the weights of a model that is loaded here.
 
+    Attributes:
+        template: What the model was trained to read, if its folder says so.
+
     Raises:
         ValueError: If an argument cannot be, or there is no such model.
     """
@@ -42,6 +46,7 @@ class TransformersJudge:
         from k15_plugins.generation.transformers_generation import TransformersGeneration
 
         check_sizes(max_new_tokens=max_new_tokens, batch_size=batch_size)
+        self.template = trained_template(model)
         if isinstance(model, str):
             model, tokenizer = _load(model, tokenizer, dtype)
         if tokenizer is None:

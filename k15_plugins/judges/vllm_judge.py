@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from k15_plugins.judges.prompts import check_chat, check_sizes, longest_prompt, prompt_ids
 from k15_plugins.processes import processes
+from k15_plugins.rewards.judgement import trained_template
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,9 @@ class VllmJudge:
         gpu_memory_utilization: Share of the GPU's memory that is the engine's.
         max_model_len: Longest prompt and judgement together, tokens; None for what the model reads.
         dtype: Type of the weights.
+
+    Attributes:
+        template: What the model was trained to read, if its folder says so.
 
     Raises:
         ValueError: If an argument cannot be, there is no such model, or there are several processes.
@@ -60,6 +64,7 @@ class VllmJudge:
                 f"({first}); correct it."
             ) from error
         check_chat(self._tokenizer, chat)
+        self.template = trained_template(model)
         self._llm = _engine(model, gpu_memory_utilization, max_model_len, dtype)
         room = self._llm.llm_engine.vllm_config.model_config.max_model_len
         self._longest = longest_prompt(room, max_new_tokens)

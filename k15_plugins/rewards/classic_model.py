@@ -9,7 +9,7 @@ from k15_plugins.numbers import check_numbers, check_whole_numbers
 from k15_plugins.processes import processes
 from k15_plugins.rewards.answers import prompt_text, response_text
 from k15_plugins.rewards.final_answer import Completion, LogMetric, as_text
-from k15_plugins.rewards.judgement import JUDGE_TEMPLATE, check_template, judge_prompt, says_nothing
+from k15_plugins.rewards.judgement import check_template, judge_prompt, says_nothing, trained_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -31,7 +31,7 @@ class ClassicModelReward:
         threshold: Give 1.0 from this sigmoid on and 0.0 below; None for the sigmoid itself. Pairs teach the model
             differences only: 0.5 means nothing unless it was trained with `center_rewards_coefficient`.
         batch_size: Texts that are judged at once; a model without a padding token judges one at a time.
-        template: What the model was trained on; see `judge_prompt`.
+        template: What the model was trained on, see `judge_prompt`; None for what its folder says, or the default.
 
     Raises:
         ValueError: If an argument cannot be, or the model is no such classifier.
@@ -44,7 +44,7 @@ class ClassicModelReward:
         *,
         threshold: float | None = None,
         batch_size: int = 8,
-        template: str = JUDGE_TEMPLATE,
+        template: str | None = None,
     ) -> None:
         check_whole_numbers(batch_size=batch_size)
         if batch_size < 1:
@@ -53,6 +53,7 @@ class ClassicModelReward:
             check_numbers(threshold=threshold)
             if not 0 < threshold < 1:
                 raise ValueError(f"threshold must be between 0 and 1, got {threshold}; leave it out for the sigmoid.")
+        template = trained_template(model) if template is None else template
         check_template(template)
         if isinstance(model, str):
             model, tokenizer = _load(model, tokenizer)

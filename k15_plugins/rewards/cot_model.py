@@ -43,7 +43,8 @@ class ChainOfThoughtReward:
         judge: Writes the judgements.
         rule: A reward function that is asked first. Its 1.0 is final, and spares the judge. With less, or None, the
             judge is asked, since rules miss right answers in other forms.
-        template: What the judge was trained on; see `judge_prompt`.
+        template: What the judge was trained on, see `judge_prompt`; None for what a judge with a `template` says of
+            itself, or the default.
         cache_size: Judgements kept in memory.
         cache_path: JSONL file that keeps them across runs; several processes may share it.
 
@@ -56,7 +57,7 @@ class ChainOfThoughtReward:
         judge: Judge,
         *,
         rule: Callable[..., Any] | None = None,
-        template: str = JUDGE_TEMPLATE,
+        template: str | None = None,
         cache_size: int = 10_000,
         cache_path: str | None = None,
     ) -> None:
@@ -64,6 +65,7 @@ class ChainOfThoughtReward:
             raise ValueError(f"judge must have a method write, got {judge!r:.100}; give a TransformersJudge, say.")
         if rule is not None and not callable(rule):
             raise ValueError(f"rule must be a reward function, got {rule!r:.100}; give MathReward(), say.")
+        template = getattr(judge, "template", JUDGE_TEMPLATE) if template is None else template
         check_template(template)
         check_whole_numbers(cache_size=cache_size)
         if cache_size < 0:

@@ -3,6 +3,7 @@
 import json
 import re
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 JUDGE_TEMPLATE = """Judge whether the final answer of a response is right: the reference answer, in any equal form.
@@ -45,6 +46,17 @@ def check_template(template: str) -> None:
     for field in _FIELDS:
         if f"{{{field}}}" not in template:
             raise ValueError(f"template must hold {{{field}}}, got {template!r:.200}; put it where the {field} goes.")
+
+
+def trained_template(model: Any) -> str:
+    """Return what a reward model was trained to read.
+
+    Args:
+        model: Its folder, where `judge.json` says it, as `+recipe=reward_model` and `cot_reward_model` leave it. For
+            anything else it is the default.
+    """
+    note = Path(model) / "judge.json" if isinstance(model, str) else None
+    return json.loads(note.read_text())["template"] if note is not None and note.is_file() else JUDGE_TEMPLATE
 
 
 def judge_prompt(question: str, reference: str, response: str, template: str = JUDGE_TEMPLATE) -> str:

@@ -1,5 +1,6 @@
 """Scores from a value head: a tiny real one, trained by TRL's RewardTrainer, and one with known opinions."""
 
+import json
 import logging
 import math
 from types import SimpleNamespace
@@ -42,6 +43,17 @@ def score(*responses, model=None, answer="7", **options):
     return reward(
         prompts=[PROMPT] * number, completions=list(responses), completion_ids=None, answer=[answer] * number
     )
+
+
+def test_the_template_of_the_training_is_read_beside_the_model(tmp_path):
+    model, tokenizer = classifier(), tiny_tokenizer()
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    (tmp_path / "judge.json").write_text(json.dumps({"template": TEMPLATE}))
+    found = ClassicModelReward(str(tmp_path))([PROMPT], [RESPONSES[0]], None, answer=["7"])
+    assert found == score(RESPONSES[0], model=model)
+    other = ClassicModelReward(str(tmp_path), template="{question} {reference} {response}")
+    assert other([PROMPT], [RESPONSES[0]], None, answer=["7"]) != found
 
 
 def test_it_sees_the_tokens_that_reward_trainer_trains_on(tmp_path):

@@ -10,6 +10,7 @@ from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from k15_plugins import ChainOfThoughtReward, ClassicModelReward, ExactMatchReward, TransformersJudge, judge_prompt
 from k15_plugins.models.tiny_reasoner import tiny_tokenizer
+from k15_plugins.rewards.judgement import JUDGE_TEMPLATE
 
 WORDS = "check {question} is {reference} wait {response} corrected"
 
@@ -61,6 +62,19 @@ def test_a_value_that_contradicts_the_verdict_is_worth_nothing():
             return '{"value": 8, "correct": true}'
 
     assert scores(ChainOfThoughtReward(Liar()), "8") == [0.0]
+
+
+def test_the_template_is_the_judges_own(tmp_path):
+    model, tokenizer = tiny.model(), tiny_tokenizer()
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert TransformersJudge(str(tmp_path), max_new_tokens=9).template == JUDGE_TEMPLATE
+    (tmp_path / "judge.json").write_text(json.dumps({"template": WORDS}))
+    assert TransformersJudge(str(tmp_path), max_new_tokens=9).template == WORDS
+    judge = Sums()
+    judge.template = "{question}\nReference answer:\n{reference}\n\nResponse:\n{response}\n\nEnd of it"
+    assert scores(ChainOfThoughtReward(judge), "7") == [1.0]
+    assert judge.asked == [judge_prompt("3 + 4?", "7", "7", judge.template)]
 
 
 def test_responses_that_say_nothing_are_not_asked():
