@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 RUNS = ROOT / "outputs" / "benchmarks" / "code_rl"
 RESULTS = ROOT / "docs" / "results"
 EVALUATE = ("+recipe=evaluate", "task=short_functions", "reward=code", "trainer.args.max_completion_length=64")
-EVALUATE += ("stage.num_samples=4", "stage.batch_size=68")
+EVALUATE += ("stage.num_samples=2", "stage.batch_size=68")
 LEVELS = ("0", "1", "2", "3")
 
 
@@ -68,7 +68,7 @@ def write(seeds: list[int]) -> str:
         "programming at large. The warm start has seen 96 solutions, once. Reinforcement learning sees no solution: "
         "20 iterations of 8 problems x 8 responses, 2 updates each. Made by `python benchmarks/code_rl.py`.",
         "",
-        "Held-out problems, 4 responses each at temperature 1; the gain with its 95 % bootstrap interval over "
+        "Held-out problems, 2 responses each at temperature 1; the gain with its 95 % bootstrap interval over "
         "problems:",
         "",
         "| seed | as it comes | after the warm start | after RL | gain, points | tokens | minutes of RL |",

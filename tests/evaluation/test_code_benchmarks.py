@@ -135,7 +135,7 @@ def test_a_wrong_row_is_told_with_file_line_and_field(name, row, told, tmp_path)
     assert len(str(error.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("packed", [b"{}\n", gzip.compress(b"{}\n" * 999)[:-9]])
+@pytest.mark.parametrize("packed", [b"{}\n", gzip.compress(b"{}\n" * 999)[:-9]], ids=["plain", "cut"])
 def test_what_only_looks_packed_is_refused(packed, tmp_path):
     (tmp_path / "a.jsonl.gz").write_bytes(packed)
     with pytest.raises(ValueError, match=r"a\.jsonl\.gz must be packed by gzip, as its name says, got a file"):
