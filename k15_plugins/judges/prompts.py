@@ -45,7 +45,9 @@ def longest_prompt(room: int, max_new_tokens: int) -> int:
         ValueError: If none are left.
     """
     if max_new_tokens >= room:
-        raise ValueError(f"max_new_tokens must be below the {room} tokens of the model, got {max_new_tokens}.")
+        raise ValueError(
+            f"max_new_tokens must be below the {room} tokens of the model, got {max_new_tokens}; lower it."
+        )
     return room - max_new_tokens
 
 

@@ -1,6 +1,7 @@
 """A judge on servers that speak OpenAI's protocol, such as `vllm serve`."""
 
 import itertools
+import json
 import logging
 import os
 import random
@@ -22,7 +23,7 @@ _CONNECT_SECONDS = 10.0
 _EXAMPLE = "http://10.0.0.7:8000"
 _CURE = "start a server such as vllm serve MODEL, or correct the address"
 # A server that is away, or whose answer is not one of the protocol.
-_NO_ANSWER = (requests.RequestException, ValueError, KeyError, IndexError, TypeError, AttributeError)
+_NO_ANSWER = (requests.RequestException, ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError)
 
 
 class _Refused(Exception):
@@ -41,7 +42,7 @@ class ServerJudge:
         max_new_tokens: Longest judgement; one that is cut off has no verdict.
         chat: Ask `/v1/chat/completions`, with the prompt as a user's message; False for `/v1/completions`, which
             gives it as plain text, as a model of your own may have been trained.
-        timeout_seconds: How long a server may keep silent over a request.
+        timeout_seconds: How long a server may take over a request.
         tries: How often a request is sent.
         patience_seconds: When no server has written or refused anything for so long, the rest of a batch is dropped.
         concurrency: Requests under way at once, in each process.
@@ -107,14 +108,14 @@ class ServerJudge:
                 return None, f"no server answered for {self._patience_seconds:g} s{said and '; '}{said}"
             endpoint = self._endpoints[next(self._next) % len(self._endpoints)]
             try:
-                response = self._post(endpoint, prompt)
+                response, content = self._post(endpoint, prompt)
                 if response.status_code == 429 or response.status_code >= 500:
-                    said = f"{endpoint} says {response.status_code}: {_words(response)}"
+                    said = f"{endpoint} says {response.status_code}: {_words(content)}"
                     pause = max(pause, retry_after(response))
                 elif response.status_code >= 400:
-                    raise _Refused(f"{endpoint} refuses the request ({response.status_code}): {_words(response)}")
+                    raise _Refused(f"{endpoint} refuses the request ({response.status_code}): {_words(content)}")
                 else:
-                    text = self._text(response.json())
+                    text = self._text(json.loads(content))
                     self._last_answer = time.monotonic()
                     return text, None
             except _Refused as error:
@@ -129,17 +130,21 @@ class ServerJudge:
                 pause = 0.0
         return None, f"{said:.400} (tried {self._tries} times)"
 
-    def _post(self, endpoint: str, prompt: str) -> requests.Response:
+    def _post(self, endpoint: str, prompt: str) -> tuple[requests.Response, bytes]:
         content: dict[str, Any] = (
             {"messages": [{"role": "user", "content": prompt}]} if self._chat else {"prompt": prompt}
         )
         body: Any = {"model": self._model, "temperature": 0.0, "max_tokens": self._max_new_tokens, **content}
-        return self._session().post(
-            f"{endpoint}/v1/{'chat/completions' if self._chat else 'completions'}",
-            json=body,
-            headers=self._headers,
-            timeout=(_CONNECT_SECONDS, self._timeout_seconds),
-        )
+        url = f"{endpoint}/v1/{'chat/completions' if self._chat else 'completions'}"
+        until = time.monotonic() + self._timeout_seconds
+        limits = (_CONNECT_SECONDS, self._timeout_seconds)  # of the silence between two parts of the answer
+        with self._session().post(url, json=body, headers=self._headers, timeout=limits, stream=True) as response:
+            parts = []
+            for part in response.iter_content(1):
+                parts.append(part)
+                if time.monotonic() > until:
+                    raise requests.Timeout(f"no whole answer within {self._timeout_seconds:g} s")
+        return response, b"".join(parts)
 
     def _text(self, answer: dict[str, Any]) -> str:
         choice = answer["choices"][0]
@@ -162,7 +167,7 @@ class ServerJudge:
                     f"{endpoint}/v1/models", headers=self._headers, timeout=(_CONNECT_SECONDS, _CONNECT_SECONDS)
                 )
                 if not response.ok:
-                    faults.append(f"{endpoint} says {response.status_code}: {_words(response)}")
+                    faults.append(f"{endpoint} says {response.status_code}: {_words(response.content)}")
                     continue
                 served = [each["id"] for each in response.json()["data"]]
             except _NO_ANSWER as error:
@@ -180,5 +185,5 @@ class ServerJudge:
             logger.warning("a server of the judge does not answer yet: %s", fault)
 
 
-def _words(response: requests.Response) -> str:
-    return " ".join(response.text.split())[:300]
+def _words(content: bytes) -> str:
+    return " ".join(content.decode(errors="replace").split())[:300]

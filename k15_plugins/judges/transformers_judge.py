@@ -92,19 +92,26 @@ class TransformersJudge:
 
 
 def _load(name: str, tokenizer: Any, dtype: str) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     try:
+        kinds = AutoConfig.from_pretrained(name).architectures or []
         tokenizer = tokenizer or AutoTokenizer.from_pretrained(name, padding_side="left")
         if tokenizer.pad_token is None:
             tokenizer.add_special_tokens({"pad_token": tokenizer.eos_token})
-        return AutoModelForCausalLM.from_pretrained(name, dtype=dtype), tokenizer
+        if not any(kind.endswith("Classification") for kind in kinds):
+            return AutoModelForCausalLM.from_pretrained(name, dtype=dtype), tokenizer
     except (OSError, ValueError) as error:
         first = str(error).partition("\n")[0]
         raise ValueError(
             f"model must be the folder of a causal language model, or its name on the Hub, got {name!r} ({first}); "
             "correct it."
         ) from error
+    # transformers would give it a head that is made up at random.
+    raise ValueError(
+        f"model must be a language model, which can write, got {name!r} with {kinds}; take ClassicModelReward "
+        "(reward=classic_model) for it."
+    )
 
 
 def _fingerprint(model: Any) -> str:

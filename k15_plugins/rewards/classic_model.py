@@ -162,7 +162,7 @@ def _load(name: str, tokenizer: Any) -> tuple[Any, Any]:
         # Its head would be made up at random.
         raise ValueError(
             f"model must be a sequence classifier, got {name!r} with {config.architectures}; train one by TRL's "
-            "RewardTrainer."
+            "RewardTrainer, or take ChainOfThoughtReward (reward=cot_model) for it."
         )
     _check_labels(config)
     return AutoModelForSequenceClassification.from_pretrained(name), tokenizer

@@ -1,5 +1,6 @@
 """The reward model with a chain of thought: it reasons in writing and ends with a verdict in JSON (paper 2.3.5)."""
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,6 +10,8 @@ from k15_plugins.rewards.answers import prompt_text, response_text
 from k15_plugins.rewards.final_answer import Completion, LogMetric, as_text
 from k15_plugins.rewards.judge_cache import JudgeCache
 from k15_plugins.rewards.judgement import JUDGE_TEMPLATE, check_template, judge_prompt, read_verdict, says_nothing
+
+logger = logging.getLogger(__name__)
 
 
 class Judge(Protocol):
@@ -124,6 +127,12 @@ class ChainOfThoughtReward:
             verdict = read_verdict(judgement, as_text(answer[row]))
             rewards[row] = float(verdict is True)
             unreadable += verdict is None
+        if unreadable and unreadable == len(asked) - failures:
+            logger.warning(
+                "chain_of_thought: none of %d judgements ends with a verdict in form, so all count as wrong: give the "
+                "judge the template and the chat setting that it was trained with, and room to finish",
+                unreadable,
+            )
         if log_metric is not None:
             log_metric("k15/judge_failures", float(failures))
             log_metric("k15/judged", (len(asked) - failures) / max(1, len(rewards)))

@@ -69,9 +69,11 @@ class JudgeCache:
     def _read(self, line: bytes) -> None:
         try:
             row = json.loads(line)
-            self._keep(row["key"], row["text"])
-        except (ValueError, KeyError, TypeError):  # of a process that was killed over it
+            key, text = row["key"], row["text"]
+        except (ValueError, KeyError, TypeError, RecursionError):  # of a process that was killed over it
             return
+        if isinstance(key, str) and isinstance(text, str):
+            self._keep(key, text)
 
 
 def _append(path: Path, rows: list[dict[str, str]]) -> None:

@@ -15,7 +15,7 @@ from k15_plugins.curation.written_reasoning import agrees
 from k15_plugins.judges.transformers_judge import TransformersJudge
 from k15_plugins.processes import is_first_rank
 from k15_plugins.report.recorder import RunRecorder
-from k15_plugins.rewards.judgement import JUDGE_TEMPLATE, read_verdict, says_nothing
+from k15_plugins.rewards.judgement import JUDGE_TEMPLATE, check_template, read_verdict, says_nothing
 from k15_plugins.runs import folder
 from k15_plugins.runs.build import build
 from k15_plugins.runs.devices import set_up_devices
@@ -74,6 +74,7 @@ def cot_reward_model(
         ValueError: If the responses give nothing to train or to measure on, or nothing is written with the known
             verdict.
     """
+    check_template(template)
     set_up_devices()
     write = None if reasoning is None else _function(reasoning)
     examples = build_examples(config, run_dir, samples, responses, rules)

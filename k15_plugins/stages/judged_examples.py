@@ -18,7 +18,7 @@ from k15_plugins.models import tokenizer_of
 from k15_plugins.models.value_head import add_words
 from k15_plugins.processes import is_first_rank
 from k15_plugins.report.history import METRICS
-from k15_plugins.rewards.judgement import check_template, judge_prompt
+from k15_plugins.rewards.judgement import judge_prompt
 from k15_plugins.runs import folder
 from k15_plugins.runs.build import build
 from k15_plugins.runs.devices import wants_fsdp
@@ -154,7 +154,6 @@ def load_model(config: dict[str, Any], examples: Examples, template: str, new_wo
     Raises:
         ValueError: If the tokenizer does not know the words of the examples.
     """
-    check_template(template)
     prompts = [prompt_of(one, template) for pair in examples.train[:256] for one in both(pair)]
     rows = Dataset.from_dict({"prompt": prompts})
     first = tokenizer_of(config["model"])

@@ -15,7 +15,7 @@ from k15_plugins.models.value_head import with_value_head
 from k15_plugins.processes import is_first_rank
 from k15_plugins.report.recorder import RunRecorder
 from k15_plugins.rewards.classic_model import ClassicModelReward
-from k15_plugins.rewards.judgement import JUDGE_TEMPLATE
+from k15_plugins.rewards.judgement import JUDGE_TEMPLATE, check_template
 from k15_plugins.runs import folder
 from k15_plugins.runs.build import build
 from k15_plugins.runs.devices import set_up_devices
@@ -61,6 +61,7 @@ def reward_model(
     Raises:
         ValueError: If the responses give nothing to train or to measure on.
     """
+    check_template(template)
     set_up_devices()
     examples = build_examples(config, run_dir, samples, responses, rules)
     set_seed(config["seed"])

@@ -20,6 +20,7 @@ class Script:
     def __init__(self, *answers, served=("judge",)):
         self.answers = list(answers)
         self.served = served
+        self.drips = False
         self.bodies, self.paths, self.keys = [], [], []
         self.now, self.most = 0, 0
         self.lock = threading.Lock()
@@ -65,7 +66,9 @@ def serving(script):
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                for part in [content] if not script.drips else [content[i : i + 1] for i in range(len(content))]:
+                    self.wfile.write(part)
+                    time.sleep(0.2 * script.drips)
             except OSError:  # the client has gone
                 pass
 
@@ -118,6 +121,7 @@ def test_the_request_is_greedy_and_of_the_protocol(chat, path, monkeypatch):
         (503, b"loading"),
         (429, b"slow down"),
         (200, b"not JSON"),
+        (200, b"[" * 200_000),
         (200, {"choices": []}),
         (200, {"error": "?"}),
         (200, []),
@@ -130,6 +134,16 @@ def test_a_server_that_fails_once_is_asked_again(bad):
     with serving(script) as address:
         assert ServerJudge(address, "judge", **QUICK).write(["p"]) == ["fine"]
     assert len(script.paths) == 2
+
+
+def test_a_server_that_never_ends_is_left():
+    script = Script(said("a slow word"))
+    with serving(script) as address:
+        judge = ServerJudge(address, "judge", tries=1, **QUICK)
+        script.drips = True
+        start = time.monotonic()
+        assert judge.write(["p"]) == [None]
+    assert time.monotonic() - start < 5
 
 
 def test_a_busy_server_is_left_alone_as_long_as_it_asks():

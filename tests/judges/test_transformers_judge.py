@@ -5,6 +5,7 @@ import logging
 import pytest
 import tiny
 import torch
+from transformers import LlamaConfig, LlamaForSequenceClassification
 
 from k15_plugins import TransformersJudge
 from k15_plugins.models.tiny_reasoner import tiny_tokenizer
@@ -101,3 +102,14 @@ def test_a_tokenizer_without_padding_is_refused_and_one_that_is_loaded_here_gets
     model.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     assert TransformersJudge(str(tmp_path), max_new_tokens=6).write(PROMPTS) == wanted
+
+
+def test_a_value_head_is_no_judge(tmp_path):
+    model, tokenizer = language_model()
+    head = LlamaForSequenceClassification(LlamaConfig(**model.config.to_dict() | {"num_labels": 1}))
+    head.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"model must be a language model, .*ForSequenceClassification.*classic_model"
+    ):
+        TransformersJudge(str(tmp_path))

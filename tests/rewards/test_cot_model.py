@@ -64,6 +64,14 @@ def test_a_value_that_contradicts_the_verdict_is_worth_nothing():
     assert scores(ChainOfThoughtReward(Liar()), "8") == [0.0]
 
 
+def test_a_judge_whose_words_are_never_in_form_is_told(caplog):
+    assert scores(ChainOfThoughtReward(Sums()), "confuse", "confuse 7") == [0.0, 0.0]
+    assert "none of 2 judgements ends with a verdict in form" in caplog.text
+    caplog.clear()
+    scores(ChainOfThoughtReward(Sums()), "confuse", "7")
+    assert not caplog.text
+
+
 def test_the_template_is_the_judges_own(tmp_path):
     model, tokenizer = tiny.model(), tiny_tokenizer()
     model.save_pretrained(tmp_path)

@@ -1,5 +1,6 @@
 """Texts of a judge that are kept: the bound of memory, and a file that survives kills and several writers."""
 
+import json
 import multiprocessing
 
 from hypothesis import given
@@ -48,6 +49,18 @@ def test_a_half_line_of_a_killed_process_costs_that_line_only(tmp_path):
     JudgeCache("judge", 10, path).put({"c": "3"})
     read = JudgeCache("judge", 10, path)
     assert [read.get(each) for each in "abc"] == ["1", None, "3"]
+
+
+def test_foreign_lines_are_passed_over(tmp_path):
+    path = tmp_path / "texts.jsonl"
+    cache = JudgeCache("judge", 10, path)
+    cache.put({"a": "1"})
+    key = json.loads(path.read_text())["key"]
+    lines = ["[" * 200_000, "7", json.dumps({"key": key, "text": 5}), json.dumps({"key": [], "text": ""})]
+    path.write_text(path.read_text() + "\n".join(lines) + "\n")
+    read = JudgeCache("judge", 10, path)
+    assert read.get("a") == "1"
+    assert len(read) == 1
 
 
 def write_many(path, name):
