@@ -126,7 +126,7 @@ def test_some_are_held_out_and_the_others_trained_on(tmp_path):
         ("humaneval", HUMANEVAL | {"test": ""}, "test must be text, and not empty"),
         ("mbpp", MBPP | {"test_list": None}, "test_list must hold asserts, got None"),
         ("livecodebench", {"question_id": "a"}, "public_test_cases is missing; the row has question_id"),
-        ("codeforces", CODEFORCES | {"official_tests": [{"input": "1"}]}, r"tests\[0\] must have an output"),
+        ("codeforces", CODEFORCES | {"official_tests": [{"input": "1"}]}, r"official_tests\[0\] must have an output"),
     ],
 )
 def test_a_wrong_row_is_told_with_file_line_and_field(name, row, told, tmp_path):
