@@ -110,7 +110,7 @@ def test_a_run_leaves_config_environment_status_and_report(k15):
 
 @pytest.mark.parametrize(
     ("words", "shown"),
-    [(["--help"], "recipe: code_rl, code_warm_start, cot_reward_model, evaluate"), (["+recipe=grpo", "--cfg", "job"], "GRPO")],
+    [(["--help"], "recipe: code_rl, code_warm_start, cot_reward_model"), (["+recipe=grpo", "--cfg", "job"], "GRPO")],
 )
 def test_help_loads_neither_torch_nor_trl(k15, words, shown):
     # What is imported decides how long it takes; benchmarks/command_time.py measures that.
