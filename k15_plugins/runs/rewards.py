@@ -29,6 +29,7 @@ COLUMNS = {
     "k15_plugins.tasks.reasoning_gym.reasoning_gym_problems": (*_OF_FILES, "entry"),
     "k15_plugins.tasks.files.load_problems": _OF_FILES,
     "k15_plugins.tasks.code_problems.load_code_problems": _OF_CODE,
+    "k15_plugins.tasks.short_functions.short_functions": _OF_CODE,
     _BENCHMARK: _OF_FILES,
 }
 """The columns of this package's own tasks, known before they are loaded; see `columns_of`."""
