@@ -115,7 +115,7 @@ def _load(name: str, tokenizer: Any, dtype: str) -> tuple[Any, Any]:
 
 
 def _fingerprint(model: Any) -> str:
-    """Return a short text that tells trained models apart by sums, for a cache; weights in another order look alike."""
+    """Return a short text that tells trained models apart by sums; weights in another order look alike."""
     sums = []
     for name, weight in model.named_parameters():
         weight = weight.detach().double()

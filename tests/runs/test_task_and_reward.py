@@ -175,6 +175,7 @@ def test_the_columns_of_a_task_are_those_that_it_gives(tmp_path):
     nodes = [
         compose("+recipe=smoke")["task"],
         compose("+recipe=kimi_rl", *code)["task"],
+        compose("+recipe=kimi_rl", "task=short_functions", "reward=code")["task"],
         compose("+recipe=kimi_rl", "task=jsonl", f"task.path={tmp_path}/a.jsonl", "task.held_out=null")["task"],
         compose("+recipe=kimi_rl", "task=benchmark", "task.name=math_500", f"task.path={tmp_path}/b.jsonl")["task"],
     ]
