@@ -66,9 +66,8 @@ def write(seeds: list[int]) -> str:
         "in xs that are odd*, each with eight tests, which run in a sandbox. 68 problems are held out; they are put "
         "together from the same parts as the training ones, so this shows learning within a family, not of "
         "programming at large. The warm start has seen 96 solutions, once. Reinforcement learning sees no solution: "
-        "20 iterations of 8 problems x 8 responses, 2 updates each. The "
-        "eight tests are not airtight: for about one problem in eight another function, a constant say, passes them. "
-        "Made by `python benchmarks/code_rl.py`.",
+        "20 iterations of 8 problems x 8 responses, 2 updates each. The tests of a problem are chosen to tell it from "
+        "all the others, and from constants. Made by `python benchmarks/code_rl.py`.",
         "",
         "Held-out problems, 2 responses each at temperature 1; the gain with its 95 % bootstrap interval over "
         "problems:",

@@ -4,6 +4,7 @@ A problem asks for a function of a list, of two numbers or of a text; its right 
 is written with it. `python -m k15_plugins.tasks.short_functions FILE` writes all, as JSONL of our own schema.
 """
 
+import itertools
 import json
 import random
 import sys
@@ -19,20 +20,13 @@ FILE = Path(__file__).parents[1] / "assets" / "short_functions.jsonl"
 
 TESTS = 8
 
-_WORDS = (
-    "banana",
-    "Hello World",
-    "a1b2c3",
-    "Queue",
-    "",
-    "x",
-    "Madam",
-    "tea at 4",
-    "ABC abc",
-    "noon 12",
-    "Sessions",
-    "e",
-)
+_CONSTANTS = ("0", "1", "[]", "''", "True", "False")
+_EASY = {
+    "xs": ("xs", "xs[::-1]", "sorted(xs)", "len(xs)", "sum(xs)", "max(xs, default=0)", "min(xs, default=0)"),
+    "a, b": ("a", "b", "a + b", "a - b", "a * b", "max(a, b)", "min(a, b)", "a == b", "a > b", "a < b"),
+    "s": ("s", "s[::-1]", "s.upper()", "s.lower()", "len(s)", "s.strip()", "len(s.split())", "s == s[::-1]"),
+}
+"""Wrong functions that are written without reading the question; the tests must notice each of them."""
 
 
 class _Draft(NamedTuple):
@@ -70,19 +64,23 @@ def write_short_functions() -> Iterator[dict[str, Any]]:
         Rows of our own schema, see `code_schemas.own`.
     """
     drafts = [*_of_lists(), *_of_numbers(), *_of_texts()]
-    for index, draft in enumerate(drafts):
-        solution = f"def f({draft.arguments}):\n    return {draft.value}\n"
-        names: dict[str, Any] = {}
-        exec(solution, names)
-        inputs = _inputs(draft.arguments, random.Random(index))
+    inputs = {arguments: _inputs(arguments, random.Random(0)) for arguments in _EASY}
+    outputs = [_outputs(draft.arguments, draft.value, inputs[draft.arguments]) for draft in drafts]
+    wrong = {
+        arguments: [_outputs(arguments, value, inputs[arguments]) for value in (*_CONSTANTS, *easy)]
+        for arguments, easy in _EASY.items()
+    }
+    for index, (draft, right) in enumerate(zip(drafts, outputs, strict=True)):
+        siblings = [other for of, other in zip(drafts, outputs, strict=True) if of.arguments == draft.arguments]
+        chosen = _telling(right, siblings + wrong[draft.arguments])
         yield {
             "id": f"short/{index}",
             "prompt": f"Write a Python function f({draft.arguments}) that returns {draft.text}.",
             "function": "f",
             "level": draft.level,
             "cpu_seconds": 2.0,
-            "tests": [{"input": each, "output": names["f"](*each)} for each in inputs],
-            "provenance": {"solution": solution},
+            "tests": [{"input": inputs[draft.arguments][each], "output": right[each]} for each in chosen],
+            "provenance": {"solution": _solution(draft.arguments, draft.value)},
         }
 
 
@@ -154,15 +152,40 @@ def _of_texts() -> Iterator[_Draft]:
         yield _Draft("s", f"True if s is longer than {k} characters, else False", f"len(s) > {k}", 0)
 
 
+def _solution(arguments: str, value: str) -> str:
+    return f"def f({arguments}):\n    return {value}\n"
+
+
+def _outputs(arguments: str, value: str, inputs: list[list[Any]]) -> list[Any]:
+    names: dict[str, Any] = {}
+    exec(_solution(arguments, value), names)
+    return [names["f"](*each) for each in inputs]
+
+
+def _telling(right: list[Any], others: list[list[Any]]) -> list[int]:
+    """Choose the first input, which is an edge, and then those that best tell what the chosen ones tell least."""
+    differs = [[value != of for value, of in zip(other, right, strict=True)] for other in others]
+    # What only a constant would give: each output of the right function, on every input.
+    differs += [[value != of for of in right] for value in right]
+    chosen = [0]
+    while len(chosen) < TESTS:
+        weights = [0.25 ** sum(each[index] for index in chosen) for each in differs]
+        gains = [sum(itertools.compress(weights, each)) for each in zip(*differs, strict=True)]
+        chosen.append(max((index for index in range(len(right)) if index not in chosen), key=gains.__getitem__))
+    return chosen
+
+
 def _inputs(arguments: str, rng: random.Random) -> list[list[Any]]:
-    """Draw the arguments of each test; those of a list begin with an empty one and one with all kinds of numbers."""
+    """Draw the arguments among which the tests of each problem are chosen."""
     if arguments == "s":
-        return [[word] for word in rng.sample(_WORDS, TESTS)]
+        letters = "aaeeinnoossxtmAEINOSTX  147"
+        words = ["", "banana", "Hello World", "noon 12", "Sessions"]
+        return [[word] for word in words + ["".join(rng.choices(letters, k=rng.randint(1, 12))) for _ in range(60)]]
     if arguments == "a, b":
-        return [[rng.randint(-20, 20), rng.randint(-20, 20)] for _ in range(TESTS)]
-    fixed = [[], list(range(-5, 7))]
-    drawn = [[rng.randint(-9, 15) for _ in range(rng.randint(1, 9))] for _ in range(TESTS - len(fixed))]
-    return [[xs] for xs in fixed + drawn]
+        return [[0, 0], *([rng.randint(-12, 20), rng.randint(-12, 20)] for _ in range(120))]
+    # Near each bound that a problem may ask for.
+    ranges = [(low, high) for low in range(-9, 5) for high in range(low, 16, 2)]
+    return [[xs] for xs in [[], *([rng.randint(*each) for _ in range(rng.randint(1, 8))] for each in ranges)]]
 
 
 if __name__ == "__main__":

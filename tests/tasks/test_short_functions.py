@@ -20,23 +20,49 @@ def test_the_file_is_what_the_module_writes():
     assert FILE.stat().st_size < 5e5
 
 
-def test_the_tests_of_a_problem_tell_it_from_the_others():
-    names = [{} for _ in ROWS]
-    for row, space in zip(ROWS, names, strict=True):
+def arguments_of(row):
+    return row["prompt"].partition("(")[2].partition(")")[0]
+
+
+def fresh_inputs(rng, arguments):
+    if arguments == "s":
+        return ["".join(rng.choices("aaeeinosxtmAEINOSX  147", k=rng.randint(0, 12)))]
+    if arguments == "a, b":
+        return [rng.randint(-25, 25), rng.randint(-25, 25)]
+    return [[rng.randint(-9, rng.randint(0, 15)) for _ in range(rng.randint(0, 9))]]
+
+
+@pytest.mark.parametrize("arguments", ["xs", "a, b", "s"])
+def test_no_other_function_passes_the_tests_of_a_problem(arguments):
+    rows = [row for row in ROWS if arguments_of(row) == arguments]
+    spaces = [{} for _ in rows]
+    for row, space in zip(rows, spaces, strict=True):
         exec(row["provenance"]["solution"], space)
-    other = random.Random(0)
-    passed = 0
+    functions = [space["f"] for space in spaces]
+    rng = random.Random(1)
+    fresh = [fresh_inputs(rng, arguments) for _ in range(200)]
+    for row, right in zip(rows, functions, strict=True):
+        outputs = [test["output"] for test in row["tests"]]
+        assert any(output != outputs[0] for output in outputs), row["prompt"]
+        for other, function in zip(rows, functions, strict=True):
+            if all(function(*test["input"]) == test["output"] for test in row["tests"]):
+                # Some problems ask for the same in other words.
+                assert all(function(*each) == right(*each) for each in fresh), (row["prompt"], other["prompt"])
+
+
+@pytest.mark.parametrize("arguments", ["xs", "a, b", "s"])
+def test_an_expression_written_without_reading_the_question_does_not_pass(arguments):
+    easy = {"xs": ["xs", "len(xs)", "sum(xs)", "xs[::-1]"], "a, b": ["a", "b", "a + b"], "s": ["s", "len(s)"]}
     for row in ROWS:
-        arguments = row["prompt"].partition("(")[2].partition(")")[0]
-        rivals = [
-            space
-            for rival, space in zip(ROWS, names, strict=True)
-            if rival is not row and f"({arguments})" in rival["prompt"]
-        ]
-        for space in other.sample(rivals, 20):
-            passed += all(space["f"](*test["input"]) == test["output"] for test in row["tests"])
-    # Some mean the same, as the largest square of all numbers and of those that are not 0.
-    assert passed <= 0.01 * 20 * len(ROWS)
+        if arguments_of(row) != arguments:
+            continue
+        right = eval(f"lambda {arguments}: {row['provenance']['solution'].partition('return ')[2]}")
+        for text in easy[arguments]:
+            wrong = eval(f"lambda {arguments}: {text}")
+            passes = all(wrong(*test["input"]) == test["output"] for test in row["tests"])
+            rng = random.Random(2)
+            inputs = [fresh_inputs(rng, arguments) for _ in range(200)]
+            assert passes == all(wrong(*each) == right(*each) for each in inputs), (row["prompt"], text)
 
 
 def test_no_problem_is_both_trained_on_and_held_out():
