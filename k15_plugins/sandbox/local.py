@@ -13,6 +13,7 @@ from typing import Any
 from k15_plugins.sandbox.box import SandboxUnavailable
 from k15_plugins.sandbox.canary import check_canaries
 from k15_plugins.sandbox.compile_cpp import compile_cpp
+from k15_plugins.sandbox.inside import server  # noqa: F401  # so that Python keeps it compiled for the boxes
 from k15_plugins.sandbox.inside.seccomp import MACHINES
 from k15_plugins.sandbox.interpreter import find_interpreter, open_to_all
 from k15_plugins.sandbox.local_box import LocalBox, NotCompiledBox
@@ -103,7 +104,7 @@ class LocalSandbox(ABC):
 
     def python(self, inside: str | Path) -> list[str]:
         """Return the command of the server; nothing of the environment or of the site is read."""
-        return [str(self.interpreter), "-S", "-s", "-P", "-B", str(inside)]
+        return [str(self.interpreter), "-S", "-s", "-P", "-B", str(Path(inside) / "__main__.py")]
 
     def environment(self, scratch: str | Path) -> dict[str, str]:
         """Return all that a program finds in its environment."""

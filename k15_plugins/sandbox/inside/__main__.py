@@ -1,4 +1,4 @@
-"""Start the server: `python inside DESCRIPTOR`. It gives the modules beside it the names that they have outside."""
+"""Start the server: `python inside/__main__.py DESCRIPTOR`. The modules beside it get the names they have outside."""
 
 import os
 import sys

@@ -1,5 +1,7 @@
 """A Python program in a fork: compiled in one, run in many. What happens here is not trusted."""
 
+from __future__ import annotations
+
 import _sitebuiltins
 import atexit
 import builtins
@@ -8,8 +10,12 @@ import marshal
 import os
 import sys
 import types
-from collections.abc import Callable
-from typing import Any
+
+# As typing's, without the time that it takes to import.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 # Modules that contest programs often name: imported before the forks, so that they are not imported in each one.
 _COMMON = (

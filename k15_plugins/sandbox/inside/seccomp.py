@@ -70,7 +70,9 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
 # fmt: on
 """Calls by name, with their numbers on x86-64 and aarch64; None where the machine has no such call."""
 
-_CHECKED = {"fcntl", "ioctl", "prctl", "clone", "clone3", "kill", "tgkill", "prlimit64"}
+_OWN = ("kill", "tgkill", "prlimit64")
+"""Allowed for the process itself only."""
+_CHECKED = {"fcntl", "ioctl", "prctl", "clone", "clone3", *_OWN}
 """Allowed for some arguments only."""
 _ATTRIBUTES = {"chmod", "fchmod", "fchmodat", "fchmodat2", "utime", "utimes", "utimensat", "futimesat"}
 """Landlock does not stop these on files outside; in a namespace nothing outside is there."""
@@ -96,12 +98,25 @@ _FIRST_NEW_CALL = 424
 _X32 = 0x40000000
 
 
-def build(machine: str, pid: int, *, exec_allowed: bool, fork_allowed: bool, namespaces: bool) -> bytes:
-    """Return the filter, as the kernel's `struct sock_filter` one after the other.
+class Filter:
+    """The kernel's `struct sock_filter` one after the other, but for the steps that name the process."""
+
+    def __init__(self, machine: str, head: bytes, rest: bytes) -> None:
+        self._kill, self._tgkill, self._limit = (NUMBERS[name][MACHINES[machine][0]] for name in _OWN)
+        self._head, self._rest = head, rest
+
+    def of_process(self, pid: int) -> bytes:
+        """Return the whole filter for a process, which may send signals to itself only."""
+        own = [*_if_argument(self._kill, 0, (pid,)), *_if_argument(self._tgkill, 0, (pid,))]
+        own += _if_argument(self._limit, 0, (0, pid))
+        return b"".join((self._head, *own, self._rest))
+
+
+def build(machine: str, *, exec_allowed: bool, fork_allowed: bool, namespaces: bool) -> Filter:
+    """Return the filter; building it takes as long as a fork, so one serves all forks.
 
     Args:
         machine: As `os.uname().machine` names it.
-        pid: The process that the filter is for; it may send signals to itself only.
         exec_allowed: For a program that is a file of its own.
         fork_allowed: For a compiler, which calls its parts.
         namespaces: Whether only the program's files are there. Otherwise calls are denied which reach files that
@@ -122,7 +137,7 @@ def build(machine: str, pid: int, *, exec_allowed: bool, fork_allowed: bool, nam
         denied |= _PROCESSES
     if not exec_allowed:
         denied |= _EXEC
-    code = [
+    head = [
         _step(_LOAD, 4),
         _step(_EQUAL, architecture, 1, 0),
         _step(_RETURN, _KILL),
@@ -130,16 +145,9 @@ def build(machine: str, pid: int, *, exec_allowed: bool, fork_allowed: bool, nam
         _step(_AT_LEAST, _X32, 0, 1),
         _step(_RETURN, _KILL),
     ]
-    for name in NUMBERS:
-        nr = number(name)
-        if name not in denied and nr is not None:
-            code += [_step(_EQUAL, nr, 0, 1), _step(_RETURN, _ALLOW)]
-    code += _if_argument(number("fcntl"), 1, _FCNTL)
+    code = _if_argument(number("fcntl"), 1, _FCNTL)
     code += _if_argument(number("ioctl"), 1, _IOCTL)
     code += _if_argument(number("prctl"), 0, _PRCTL)
-    code += _if_argument(number("kill"), 0, (pid,))
-    code += _if_argument(number("tgkill"), 0, (pid,))
-    code += _if_argument(number("prlimit64"), 0, (0, pid))
     if fork_allowed:
         code += [_step(_EQUAL, number("clone"), 0, 1), _step(_RETURN, _ALLOW)]
     else:
@@ -155,12 +163,22 @@ def build(machine: str, pid: int, *, exec_allowed: bool, fork_allowed: bool, nam
             _step(_RETURN, _ERROR | _EPERM),
             _step(_RETURN, _ALLOW),
         ]
+    allowed = {nr for name in NUMBERS if name not in denied and (nr := number(name)) is not None}
+    for first, last in _ranges(allowed):
+        code += [_step(_AT_LEAST, last + 1, 2, 0), _step(_AT_LEAST, first, 0, 1), _step(_RETURN, _ALLOW)]
     code += [
         _step(_AT_LEAST, _FIRST_NEW_CALL, 0, 1),
         _step(_RETURN, _ERROR | _ENOSYS),
         _step(_RETURN, _ERROR | _EPERM),
     ]
-    return b"".join(code)
+    return Filter(machine, b"".join(head), b"".join(code))
+
+
+def _ranges(numbers: set[int]) -> list[tuple[int, int]]:
+    """Return the first and last of each run of numbers without a gap; the kernel takes a short filter far sooner."""
+    firsts = sorted(number for number in numbers if number - 1 not in numbers)
+    lasts = sorted(number for number in numbers if number + 1 not in numbers)
+    return list(zip(firsts, lasts, strict=True))
 
 
 def _if_argument(nr: int | None, index: int, values: tuple[int, ...]) -> list[bytes]:

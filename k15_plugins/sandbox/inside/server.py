@@ -5,7 +5,8 @@ process ended, what it used. It trusts who started it and nothing that a fork ha
 the server, may send it no signal, and cannot fork.
 """
 
-import contextlib
+from __future__ import annotations
+
 import gc
 import marshal
 import os
@@ -14,11 +15,14 @@ import select
 import signal
 import sys
 import time
-import traceback
-from collections.abc import Callable
-from typing import Any, NoReturn
 
 from k15_plugins.sandbox.inside import python_program, result, scratch, seccomp, walls
+
+# As typing's, without the time that it takes to import.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
 
 _WATCH_SECONDS = 0.05
 _ERROR_BYTES = 4000
@@ -33,6 +37,12 @@ class Server:
         self.control = control
         self.job = job
         self.code = b""
+        self.filter = seccomp.build(
+            job["machine"],
+            exec_allowed=bool(job["command"]),
+            fork_allowed=job["fork_allowed"],
+            namespaces=job["namespaces"],
+        )
 
     def load(self) -> bytes:
         """Compile the program, if it is Python; return the result of that, or one that says yes."""
@@ -49,6 +59,8 @@ class Server:
             try:
                 python_program.compile_to_output(path)
             except BaseException as error:
+                import traceback
+
                 os.write(2, "".join(traceback.format_exception_only(error)).encode("utf-8", "replace"))
                 return 1
             return 0
@@ -83,7 +95,7 @@ class Server:
         start, server = time.monotonic(), os.getpid()
         pid = os.fork()
         if pid == 0:
-            _child(function, server, streams, ready_in_child, limits)
+            _child(function, server, streams, ready_in_child, limits, self.filter)
         os.close(ready_in_child)
         problem = os.read(ready, 4096)
         os.close(ready)
@@ -93,8 +105,10 @@ class Server:
         _, status, usage = os.wait4(pid, 0)
         wall = time.monotonic() - start
         if limits["fork_allowed"]:
-            with contextlib.suppress(ProcessLookupError):
+            try:
                 os.killpg(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         if ended == 0 and scratch.too_much(self._usage(), limits["scratch_bytes"]):
             ended = result.ENDED_BY_FILES
         stdout = _read(streams[1], 0)
@@ -147,7 +161,14 @@ class Server:
             return 0
 
 
-def _child(function: Callable[[], int], server: int, streams: list[int], ready: int, job: dict[str, Any]) -> NoReturn:
+def _child(
+    function: Callable[[], int],
+    server: int,
+    streams: list[int],
+    ready: int,
+    job: dict[str, Any],
+    filter: seccomp.Filter,
+) -> NoReturn:
     """Put up the walls, say so, and run a function; never returns."""
     exit_code = 1
     try:
@@ -157,7 +178,6 @@ def _child(function: Callable[[], int], server: int, streams: list[int], ready: 
         os.closerange(ready + 1, 1024)
         os.setsid()
         os.chdir(job["scratch"])
-        walls.reset_signals()
         if job["landlock"]:
             walls.restrict_files(**job["landlock"])
         walls.limit(
@@ -171,16 +191,7 @@ def _child(function: Callable[[], int], server: int, streams: list[int], ready: 
             walls.stop_being_root(job["uid"])
         walls.die_with(server)
         walls.set_dumpable(not job["namespaces"])  # otherwise the server could not read what it has written
-        exec_allowed, fork_allowed = bool(job["command"]), job["fork_allowed"]
-        walls.filter_calls(
-            seccomp.build(
-                job["machine"],
-                os.getpid(),
-                exec_allowed=exec_allowed,
-                fork_allowed=fork_allowed,
-                namespaces=job["namespaces"],
-            )
-        )
+        walls.filter_calls(filter.of_process(os.getpid()))
         gc.enable()
         os.write(ready, b"ready")
         os.close(ready)
@@ -190,8 +201,10 @@ def _child(function: Callable[[], int], server: int, streams: list[int], ready: 
     try:
         exit_code = function()
     except BaseException as error:
-        with contextlib.suppress(BaseException):
+        try:
             os.write(2, repr(error).encode("utf-8", "replace"))
+        except BaseException:
+            pass
     os._exit(exit_code)
 
 
@@ -231,6 +244,7 @@ def main() -> None:
     """Serve until whoever started this closes the connection."""
     control = int(sys.argv[1])
     walls.set_dumpable(False)
+    walls.reset_signals()  # once, for all forks
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     gc.disable()
     with open(control, "rb") as requests, open(os.dup(control), "wb") as replies:
