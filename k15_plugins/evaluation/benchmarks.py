@@ -94,21 +94,24 @@ def load_benchmark(
         return load_code_benchmark(name, path, held_out, system, conversational)
     benchmark = find_benchmark(name, also=code_places.BENCHMARKS)
 
-    def rows_of(source: str | Path | None) -> dict[str, Row]:
-        rows = {}
+    def rows_of(source: str | Path | None) -> dict[str, list[Row]]:
+        # By the question alone: one that is there twice is on one side, whatever its answers.
+        rows: dict[str, list[Row]] = {}
         for _, row in _rows(benchmark, source):
             text, answer = question(benchmark, row, seed)
             prompt = make_prompt(text, system, conversational)
             level = int(row[benchmark.level]) if benchmark.level else 0
-            # Of the question alone, so that the order of choices moves no problem to the other side.
-            key = f"{row[benchmark.problem]}\n{answer if not benchmark.wrong else row[benchmark.answer]}"
-            rows[key] = {"prompt": prompt, "answer": answer, "level": level, "task": name}
+            problem: Row = {"prompt": prompt, "answer": answer, "level": level, "task": name}
+            same = rows.setdefault(str(row[benchmark.problem]), [])
+            if problem not in same:
+                same.append(problem)
         if not rows:
             raise ValueError(f"{source or benchmark.path} must hold at least one problem, got none.")
         return rows
 
     sides = hold_out(rows_of(path), held_out, path or benchmark.path, rows_of)
-    train, measured = (to_dataset(list(side.values()), conversational, False) for side in sides)
+    listed = ([problem for same in side.values() for problem in same] for side in sides)
+    train, measured = (to_dataset(rows, conversational, False) for rows in listed)
     return Problems(train, measured) if held_out is not None else Problems(measured, train)
 
 
@@ -133,6 +136,14 @@ def _rows(benchmark: Benchmark, path: str | Path | None) -> Iterator[tuple[str, 
             raise ValueError(
                 f"{where}: {benchmark.level} must be a whole number, got {row[benchmark.level]!r:.60}; correct it."
             )
+        if benchmark.after and benchmark.after not in str(row[benchmark.answer]):
+            raise ValueError(
+                f"{where}: {benchmark.answer} must have the answer after {benchmark.after!r}, got "
+                f"{row[benchmark.answer]!r:.60}; correct the row."
+            )
+        choices = [str(row[column]).strip() for column in (benchmark.answer, *benchmark.wrong)]
+        if len(set(choices)) < len(choices):
+            raise ValueError(f"{where}: the choices must differ, got {choices}; correct the row.")
         yield where, row
 
 

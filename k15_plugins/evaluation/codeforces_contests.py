@@ -85,7 +85,12 @@ def rate(contests: Mapping[str, Contest], rights: Mapping[str, Sequence[bool]]) 
     Returns:
         `rating`, the mean over contests, with its 95 % interval over them (`rating_interval`); `percentile` among all
         people of these contests; and, by contest, `solved`, `points`, `penalty`, `rank`, `people` and `rating`.
+
+    Raises:
+        ValueError: If there is no problem.
     """
+    if not rights:
+        raise ValueError("rights must hold the samples of at least one problem, got none; give those of a contest.")
     of_contest: dict[str, dict[str, Sequence[bool]]] = defaultdict(dict)
     for name, right in rights.items():
         of_contest[_contest_of(name)][name.rpartition("/")[2]] = right

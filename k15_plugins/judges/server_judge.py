@@ -109,7 +109,7 @@ class ServerJudge:
             endpoint = self._endpoints[next(self._next) % len(self._endpoints)]
             try:
                 response, content = self._post(endpoint, prompt)
-                if response.status_code == 429 or response.status_code >= 500:
+                if response.status_code in (408, 429) or response.status_code >= 500:
                     said = f"{endpoint} says {response.status_code}: {_words(content)}"
                     pause = max(pause, retry_after(response))
                 elif response.status_code >= 400:

@@ -63,7 +63,7 @@ class TransformersJudge:
         self._tokenizer: Any = tokenizer
         self._batch_size = batch_size
         self._chat = chat
-        self.identity = f"transformers {_fingerprint(judge)} chat={chat} max_new_tokens={max_new_tokens}"
+        self.identity = f"transformers {_fingerprint(judge, tokenizer)} chat={chat} max_new_tokens={max_new_tokens}"
 
     def write(self, prompts: list[str]) -> list[str | None]:
         """Write a judgement for each prompt; None where it is too long for the model, which a warning tells.
@@ -114,10 +114,11 @@ def _load(name: str, tokenizer: Any, dtype: str) -> tuple[Any, Any]:
     )
 
 
-def _fingerprint(model: Any) -> str:
-    """Return a short text that tells trained models apart by sums; weights in another order look alike."""
-    sums = []
+def _fingerprint(model: Any, tokenizer: Any) -> str:
+    """Return a short text that tells judges apart: by sums and some of each weight, and by what they read."""
+    seen: list[Any] = [sorted(tokenizer.get_vocab().items()), tokenizer.chat_template]
     for name, weight in model.named_parameters():
-        weight = weight.detach().double()
-        sums.append((name, weight.sum().item(), weight.abs().sum().item()))
-    return hashlib.sha256(repr(sums).encode()).hexdigest()[:16]
+        weight = weight.detach()
+        some = weight.flatten()[:: weight.numel() // 1024 + 1].tolist()
+        seen.append((name, str(weight.dtype), weight.double().sum().item(), some))
+    return hashlib.sha256(repr(seen).encode()).hexdigest()[:16]

@@ -1,5 +1,23 @@
 """What is put around a program whose function is called: Python source, which runs in the program's box."""
 
+import re
+
+_FUTURE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n|from __future__ import [^\n(\\]*(?:\n|$))*")
+
+
+def after_future(before: str, program: str) -> str:
+    """Put source before a program, but behind its `from __future__` lines, which must come first.
+
+    Args:
+        before: Python source.
+        program: Python source; such lines count where only comments and empty lines stand before them.
+    """
+    match = _FUTURE.match(program)
+    end = match.end() if match else 0
+    head, rest = program[:end], program[end:]
+    return f"{head}{before}{rest}" if not head or head.endswith("\n") else f"{head}\n{before}{rest}"
+
+
 BEFORE = """import ast as _ast, json as _json, sys as _sys
 _given = _sys.stdin.read()
 _stdout, _sys.stdout = _sys.stdout, _sys.stderr

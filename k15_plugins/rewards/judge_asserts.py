@@ -12,7 +12,7 @@ fails here.
 import ast
 from contextlib import ExitStack
 
-from k15_plugins.rewards.call_function import BEFORE
+from k15_plugins.rewards.call_function import BEFORE, after_future
 from k15_plugins.sandbox import Limits, Outcome, Program, Sandbox, Status
 from k15_plugins.tasks.code_schemas import Asserts, CodeProblem
 
@@ -81,11 +81,12 @@ def passes_asserts(program: str, problem: CodeProblem, sandbox: Sandbox) -> bool
     asserts = problem.asserts
     assert asserts is not None
     tests = _TESTS.format(source=asserts.source, functions=asserts.functions)
+    candidate = after_future(BEFORE, whole_program(program, asserts)) + _ANSWER
     limits = Limits(cpu_seconds=problem.cpu_seconds, memory_bytes=problem.memory_mb << 20)
     answers: list[tuple[str, ...]] = []
     with ExitStack() as boxes:
         ours = boxes.enter_context(sandbox.open(Program(tests), limits))
-        theirs = boxes.enter_context(sandbox.open(Program(BEFORE + whole_program(program, asserts) + _ANSWER), limits))
+        theirs = boxes.enter_context(sandbox.open(Program(candidate), limits))
         while len(answers) < _MOST_CALLS:
             said = ours.run(repr(answers).encode(errors="surrogatepass"))
             end = _literal(said)
@@ -119,7 +120,7 @@ def whole_program(program: str, asserts: Asserts) -> str:
     if asserts.functions[0] not in defined:
         return asserts.stem + program
     head, _, _ = asserts.stem.rpartition(f"def {asserts.functions[0]}(")
-    return head + program
+    return after_future(head, program)
 
 
 def _literal(outcome: Outcome) -> tuple[str, ...] | None:

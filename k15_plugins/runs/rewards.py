@@ -30,7 +30,6 @@ COLUMNS = {
     "k15_plugins.tasks.files.load_problems": _OF_FILES,
     "k15_plugins.tasks.code_problems.load_code_problems": _OF_CODE,
     "k15_plugins.tasks.short_functions.short_functions": _OF_CODE,
-    _BENCHMARK: _OF_FILES,
 }
 """The columns of this package's own tasks, known before they are loaded; see `columns_of`."""
 _OWN = "k15_plugins."
@@ -88,11 +87,22 @@ def columns_of(task: dict[str, Any]) -> Sequence[str] | None:
 
     Args:
         task: Its node.
+
+    Raises:
+        ValueError: If it is a benchmark that is not there.
     """
     name = task.get("_target_", "")
-    if name == _BENCHMARK and task.get("name") in code_places.BENCHMARKS:
+    if name != _BENCHMARK:
+        return COLUMNS.get(name)
+    if task.get("name") in code_places.BENCHMARKS:
         return _OF_CODE
-    return COLUMNS.get(name)
+    from k15_plugins.evaluation.benchmarks import find_benchmark  # which loads datasets, as the run will
+
+    try:
+        find_benchmark(str(task.get("name")), also=code_places.BENCHMARKS)
+    except ValueError as error:
+        raise ValueError(f"task.{error}") from error
+    return _OF_FILES
 
 
 def check_columns(nodes: dict[str, Any], columns: Sequence[str], task: str) -> None:

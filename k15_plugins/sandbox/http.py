@@ -19,7 +19,7 @@ from k15_plugins.sandbox.program import Limits, Program, wall_seconds
 
 _CONNECT_SECONDS = 10.0
 _COMPILE_SECONDS = 60.0
-_BUSY = (429, 502, 503, 504)
+_BUSY = (408, 429, 502, 503, 504)
 # A server that is away, or whose answer is not one of the protocol.
 _NO_ANSWER = (requests.RequestException, ValueError, KeyError, TypeError, AttributeError)
 _CURE = "start one with k15-sandbox, or correct the address"

@@ -5,13 +5,14 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from datasets import Dataset, Features, Value
 
 Message = dict[str, str]
 Prompt = str | list[Message]
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 class Problems(NamedTuple):
@@ -39,15 +40,15 @@ def is_held_out(question: str, share: float) -> bool:
 
 
 def hold_out(
-    rows: dict[str, Row],
+    rows: dict[str, T],
     held_out: float | str | Path | None,
     path: str | Path,
-    read: Callable[[str | Path], dict[str, Row]],
-) -> tuple[dict[str, Row], dict[str, Row]]:
+    read: Callable[[str | Path], dict[str, T]],
+) -> tuple[dict[str, T], dict[str, T]]:
     """Split problems into those to train on and those to measure with.
 
     Args:
-        rows: Text of the question -> problem.
+        rows: Text of the question -> its problem, or problems.
         held_out: A share in (0, 1), chosen by a hash of the text; or where other problems are; or None for none.
         path: Where the problems are, for the messages.
         read: Reads other problems.

@@ -71,6 +71,13 @@ def test_what_cannot_be_loaded_is_refused(tmp_path):
     ):
         with pytest.raises(ValueError, match=rf"benchmark\.jsonl, line 2:? ?{told.removeprefix(': ')}"):
             load_benchmark("math_500", local(tmp_path, good, row))
+    gsm8k, gpqa = ROWS["gsm8k"], ROWS["gpqa_diamond"]
+    with pytest.raises(
+        ValueError, match=r"line 1: answer must have the answer after '####', got '9'; correct the row"
+    ):
+        load_benchmark("gsm8k", local(tmp_path, gsm8k | {"answer": "9"}))
+    with pytest.raises(ValueError, match=r"line 1: the choices must differ, got \['this', 'that', 'this', 'those'\]"):
+        load_benchmark("gpqa_diamond", local(tmp_path, gpqa | {"Incorrect Answer 2": "this "}))
     with pytest.raises(ValueError, match="must hold at least one problem, got none"):
         load_benchmark("math_500", local(tmp_path))
 
@@ -83,6 +90,16 @@ def test_some_are_held_out_whatever_the_order_of_choices(tmp_path):
     assert len(sides[0].train) + len(sides[0].held_out) == 40
     asked = [[row["prompt"][0]["content"].partition("\n")[0] for row in each.held_out] for each in sides]
     assert asked[0] == asked[1]
+
+
+def test_a_question_that_is_asked_twice_is_on_one_side(tmp_path):
+    rows = [{"problem": f"How much is {n} + 1?", "answer": str(n + k)} for n in range(40) for k in (1, 2, 1)]
+    problems = load_benchmark("aime_2025", local(tmp_path, *rows), held_out=0.3)
+    sides = [{row["prompt"][0]["content"] for row in side} for side in problems]
+    assert not sides[0] & sides[1]
+    assert len(sides[0]) + len(sides[1]) == 40
+    # Both answers are kept, and what is there twice is there once.
+    assert len(problems.train) + len(problems.held_out) == 80
 
 
 def test_signs_that_some_take_for_line_ends_are_kept(tmp_path):

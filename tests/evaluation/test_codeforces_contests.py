@@ -47,6 +47,8 @@ def test_points_rank_and_rating(tmp_path):
 
 def test_who_solves_nothing_is_last_also_among_others_who_did_not_and_equals_share_the_last_rank(tmp_path):
     contests = read_contests(write(tmp_path, ROUND), ["1700/A", "1700/B"])
+    with pytest.raises(ValueError, match="rights must hold the samples of at least one problem, got none"):
+        rate(contests, {})
     nothing = rate(contests, {"1700/A": [False], "1700/B": [False]})
     assert nothing["contests"]["1700"]["rank"] == 5
     assert (round(nothing["rating"]), nothing["percentile"]) == (0, 0)

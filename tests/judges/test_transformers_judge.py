@@ -5,7 +5,7 @@ import logging
 import pytest
 import tiny
 import torch
-from transformers import LlamaConfig, LlamaForSequenceClassification
+from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
 from k15_plugins import TransformersJudge
 from k15_plugins.models.tiny_reasoner import tiny_tokenizer
@@ -71,6 +71,16 @@ def test_a_folder_is_loaded_and_known_by_its_weights(tmp_path):
     )
     assert loaded.write(PROMPTS) == here.write(PROMPTS)
     assert loaded.identity == here.identity
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    again.chat_template = "{{ messages }}"
+    assert TransformersJudge(model, again, max_new_tokens=6).identity != here.identity
+    with torch.no_grad():
+        weight = model.lm_head.weight
+        weight[:2] = weight[:2].flip(0)
+    assert TransformersJudge(model, tokenizer, max_new_tokens=6).identity != here.identity
+    with torch.no_grad():
+        weight[:2] = weight[:2].flip(0)
+    assert TransformersJudge(model, tokenizer, max_new_tokens=6).identity == here.identity
     with torch.no_grad():
         model.lm_head.weight[0, 0] += 0.1
     assert TransformersJudge(model, tokenizer, max_new_tokens=6).identity != here.identity

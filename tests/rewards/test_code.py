@@ -37,6 +37,9 @@ DOUBLE = {
 }
 
 
+FUTURE = "from __future__ import annotations, division  # as one does"
+
+
 @pytest.fixture(scope="module")
 def reward():
     return CodeReward()
@@ -115,6 +118,9 @@ def test_a_function_is_called(reward, places):
         "def double(items):\n    return object()": 0.0,
         "class L(list):\n    __eq__ = lambda *_: True\ndef double(items):\n    return L([9])": 0.0,
         "def double(items):\n    return [2 * i for i in items]\nif __name__ == '__main__':\n    input()": 1.0,
+        f"# mine\n\n{FUTURE}\ndef double(items: Unknown) -> None:\n    return [2 * i for i in items]": 1.0,
+        f"import math\n{FUTURE}\ndef double(items):\n    return [2 * i for i in items]": 0.0,
+        FUTURE: 0.0,
     }
     given = [fenced(program) for program in programs]
     assert reward(None, given, None, problem=[place] * len(given)) == list(programs.values())
@@ -223,6 +229,7 @@ def test_humaneval_shows_no_test_to_the_program(reward, tmp_path):
     right = [
         fenced("    return x / 2"),
         fenced(whole),
+        fenced(f"{FUTURE}\n{whole}"),
         fenced(whole + "\nprint('aside')\nif __name__ == '__main__':\n    input()"),
     ]
     wrong = [

@@ -179,11 +179,18 @@ def test_the_columns_of_a_task_are_those_that_it_gives(tmp_path):
         compose("+recipe=kimi_rl", "task=jsonl", f"task.path={tmp_path}/a.jsonl", "task.held_out=null")["task"],
         compose("+recipe=kimi_rl", "task=benchmark", "task.name=math_500", f"task.path={tmp_path}/b.jsonl")["task"],
     ]
-    assert {node["_target_"] for node in nodes} == set(rewards.COLUMNS)
+    benchmark = "k15_plugins.evaluation.benchmarks.load_benchmark"
+    assert {node["_target_"] for node in nodes} == {*rewards.COLUMNS, benchmark}
     (tmp_path / "d.jsonl").write_text('{"task_id": 1, "text": "Add.", "test_list": ["assert add(1, 2) == 3"]}\n')
     mbpp = ("task=benchmark", "task.name=mbpp", f"task.path={tmp_path}/d.jsonl", "reward=code")
     for node in [*nodes, compose("+recipe=kimi_rl", *mbpp)["task"]]:
         assert set(build(node).train.column_names) == set(rewards.columns_of(node))
+
+
+def test_a_benchmark_that_is_not_there_is_told_before_the_reward():
+    node = compose("+recipe=kimi_rl", "task=benchmark", "task.name=math500")["task"]
+    with pytest.raises(ValueError, match=r"^task\.name must be a benchmark, got 'math500' \(did you mean 'math_500'"):
+        rewards.columns_of(node)
 
 
 @pytest.mark.usefixtures("my_rewards")
