@@ -1,33 +1,29 @@
 """What is put around a program whose function is called: Python source, which runs in the program's box."""
 
-import re
 
-_FUTURE = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\n|from __future__ import [^\n(\\]*(?:\n|$))*")
-
-
-def after_future(before: str, program: str) -> str:
-    """Put source before a program, but behind its `from __future__` lines, which must come first.
+def as_module(program: str) -> str:
+    """Return source that runs a program as a file of its own, whatever stands before it: its docstring, its futures.
 
     Args:
-        before: Python source.
-        program: Python source; such lines count where only comments and empty lines stand before them.
+        program: Python source.
     """
-    match = _FUTURE.match(program)
-    end = match.end() if match else 0
-    head, rest = program[:end], program[end:]
-    return f"{head}{before}{rest}" if not head or head.endswith("\n") else f"{head}\n{before}{rest}"
+    return f"\nexec(compile({program!r}, 'program.py', 'exec', dont_inherit=True), globals())\n"
 
 
 BEFORE = """import ast as _ast, json as _json, sys as _sys
 _given = _sys.stdin.read()
 _stdout, _sys.stdout = _sys.stdout, _sys.stderr
 __name__ = "program"
+_sys.modules[__name__] = _sys.modules["__main__"]
 """
-"""Takes the call from standard input before the program can, keeps what it prints apart, and runs no main guard."""
+"""Takes the call from standard input before the program can, keeps what it prints apart, and runs no main guard.
+
+Its classes are found by their module, as dataclasses and pickle do.
+"""
 
 CALL = """
 _arguments = [_json.loads(_line) for _line in _given.split("\\n") if _line]
-_function = getattr(Solution(), {name!r}) if "Solution" in globals() else globals()[{name!r}]
+_function = globals()[{name!r}] if {name!r} in globals() else getattr(Solution(), {name!r})
 _value = _function(*_arguments)
 _stdout.write(_json.dumps(list(_value) if isinstance(_value, tuple) else _value))
 _stdout.flush()

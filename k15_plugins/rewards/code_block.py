@@ -4,10 +4,12 @@ import re
 
 _END_OF_THINKING = "</think>"
 _LANGUAGES = {
-    "python": ("python", "python3", "py", ""),
+    "python": ("python", "pypy", "py", ""),
     "cpp": ("cpp", "c++", "cc", "cxx", ""),
 }
-_FENCE = re.compile(r"^[ \t]*(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[^\s`]*)[^\n`]*$")
+_FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[^\s`]*)[^\n`]*$")
+# `python3.11`, `{.python}`, `python=` mean what `python` does.
+_ORNAMENTS = re.compile(r"^[{.]+|[}=:,].*$|[\d.]+$")
 
 
 def code_block(text: str, language: str = "python") -> str | None:
@@ -26,15 +28,16 @@ def code_block(text: str, language: str = "python") -> str | None:
     opened: re.Match[str] | None = None
     lines: list[str] = []
     last: tuple[str, list[str]] | None = None
-    for line in text.rpartition(_END_OF_THINKING)[2].splitlines():
+    for line in text.rpartition(_END_OF_THINKING)[2].replace("\r\n", "\n").split("\n"):
         fence = _FENCE.match(line)
         if opened is None:
             if fence:
                 opened, lines = fence, []
         elif fence and not fence["language"] and fence["fence"].startswith(opened["fence"]):
-            last, opened = (opened["language"].lower(), lines), None
+            last, opened = (_ORNAMENTS.sub("", opened["language"].lower()), lines), None
         else:
-            lines.append(line)
+            # A block in a list is indented with it.
+            lines.append(line.removeprefix(opened["indent"]))
     if opened is not None or last is None or last[0] not in _LANGUAGES[language]:
         return None
     return "\n".join(last[1]) + "\n"

@@ -12,7 +12,7 @@ fails here.
 import ast
 from contextlib import ExitStack
 
-from k15_plugins.rewards.call_function import BEFORE, after_future
+from k15_plugins.rewards.call_function import BEFORE, as_module
 from k15_plugins.sandbox import Limits, Outcome, Program, Sandbox, Status
 from k15_plugins.tasks.code_schemas import Asserts, CodeProblem
 
@@ -51,9 +51,16 @@ except BaseException as error:
 print(repr(_end))
 """
 _ANSWER = """
+def _plain(value):
+    for kind in (dict, list, tuple, set):
+        if isinstance(value, kind) and type(value) is not kind:
+            value = kind(value)
+    if type(value) is dict:
+        return {_plain(key): _plain(each) for key, each in value.items()}
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple, set) else value
 _name, _arguments, _keywords = _ast.literal_eval(_given)
 try:
-    _value = repr(globals()[_name](*_arguments, **_keywords))
+    _value = repr(_plain(globals()[_name](*_arguments, **_keywords)))
     _ast.literal_eval(_value)
     _end = ("returned", _value)
 except Exception as _error:
@@ -61,6 +68,10 @@ except Exception as _error:
 _stdout.write(repr(_end))
 _stdout.flush()
 """
+
+
+_MOST_BYTES = 2**18
+"""Longest answer of a program: it is read here, outside of the boxes, and takes hundreds of times its size."""
 
 
 class VerifierFailed(RuntimeError):
@@ -81,7 +92,7 @@ def passes_asserts(program: str, problem: CodeProblem, sandbox: Sandbox) -> bool
     asserts = problem.asserts
     assert asserts is not None
     tests = _TESTS.format(source=asserts.source, functions=asserts.functions)
-    candidate = after_future(BEFORE, whole_program(program, asserts)) + _ANSWER
+    candidate = BEFORE + whole_program(program, asserts) + _ANSWER
     limits = Limits(cpu_seconds=problem.cpu_seconds, memory_bytes=problem.memory_mb << 20)
     answers: list[tuple[str, ...]] = []
     with ExitStack() as boxes:
@@ -120,10 +131,12 @@ def whole_program(program: str, asserts: Asserts) -> str:
     if asserts.functions[0] not in defined:
         return asserts.stem + program
     head, _, _ = asserts.stem.rpartition(f"def {asserts.functions[0]}(")
-    return after_future(head, program)
+    return head + as_module(program)
 
 
 def _literal(outcome: Outcome) -> tuple[str, ...] | None:
+    if len(outcome.stdout) > _MOST_BYTES:
+        return None
     try:
         found = ast.literal_eval(outcome.stdout.decode().strip())
     except (ValueError, SyntaxError, RecursionError, MemoryError):

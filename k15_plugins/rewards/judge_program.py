@@ -2,7 +2,7 @@
 
 from contextlib import ExitStack
 
-from k15_plugins.rewards.call_function import BEFORE, CALL, after_future
+from k15_plugins.rewards.call_function import BEFORE, CALL, as_module
 from k15_plugins.rewards.judge_asserts import VerifierFailed, passes_asserts
 from k15_plugins.sandbox import Limits, Program, Sandbox, Status
 from k15_plugins.tasks.code_places import Place, read_problem
@@ -34,7 +34,9 @@ def judge(sample: tuple[str, str], *, sandbox: Sandbox, max_tests: int | None, a
     cases = problem.tests
     if max_tests is not None:
         cases = tuple(sorted(cases, key=lambda case: -len(case.input))[:max_tests])
-    source = after_future((BEFORE if problem.function else "") + problem.prelude, program)
+    source = problem.prelude + program
+    if problem.function or (problem.prelude and problem.language == "python"):
+        source = (BEFORE if problem.function else "") + problem.prelude + as_module(program)
     if problem.function:
         source += CALL.format(name=problem.function)
     limits = Limits(cpu_seconds=problem.cpu_seconds, memory_bytes=problem.memory_mb << 20)

@@ -161,7 +161,8 @@ def build_parts(config: dict[str, Any], run_dir: Path) -> Parts:
     if not len(problems.held_out) and args.eval_strategy != "no":
         raise ValueError(
             f"trainer.args.eval_strategy={args.eval_strategy.value} needs held-out problems, and the task has none; "
-            "hold some out, or set trainer.args.eval_strategy=no and trainer.args.eval_on_start=false."
+            "hold some out, or set trainer.args.eval_strategy=no trainer.args.eval_on_start=false "
+            "metric=k15/accuracy."
         )
     if not isinstance(problems.train[0]["prompt"], str):
         given["processing_class"] = tokenizer_of(config["model"])

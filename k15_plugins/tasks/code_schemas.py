@@ -152,6 +152,15 @@ def checked(problem: CodeProblem) -> CodeProblem:
         raise ValueError("tests must hold at least one test, got none; without tests nothing is right or wrong.")
     if problem.language not in ("python", "cpp"):
         raise ValueError(f"language must be python or cpp, got {problem.language!r}.")
+    if problem.function and not problem.function.isidentifier():
+        raise ValueError(f"function must be a name of Python, got {problem.function!r}; give the function's own.")
+    if problem.checker_source is not None:
+        try:
+            compile(problem.checker_source, "checker", "exec")
+        except (SyntaxError, ValueError) as error:
+            raise ValueError(
+                f"checker_source must be a program in Python, got one with {error}; correct it."
+            ) from error
     if problem.function and problem.language != "python":
         raise ValueError(f"function must be left out for {problem.language}: only Python's functions are called.")
     if problem.checker not in (*COMPARISONS, "program"):

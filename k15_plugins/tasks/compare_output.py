@@ -55,12 +55,14 @@ def lines(given: bytes, expected: bytes) -> bool:
 
 
 def value(given: bytes, expected: bytes) -> bool:
-    """Compare values as JSON: what a function returned.
+    """Compare values as Python does once they are read from JSON: what a function returned; 1 equals true.
 
     Args:
         given: What it returned, as JSON.
         expected: The right value, as JSON.
     """
+    if len(given) > 16 * len(expected) + 4096:  # to read it takes hundreds of times its size
+        return False
     try:
         return json.loads(given) == json.loads(expected)
     except (ValueError, RecursionError):
@@ -93,6 +95,8 @@ def _near(given: bytes, expected: bytes) -> bool:
 def _equal_or_decimals(given: bytes, expected: bytes) -> bool:
     if given == expected:
         return True
+    if b"_" in given:  # which Python takes for a part of a number
+        return False
     try:
         return [Decimal(each.decode()) for each in given.split()] == [
             Decimal(each.decode()) for each in expected.split()

@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 
 import pytest
 
@@ -38,6 +39,17 @@ DOUBLE = {
 
 
 FUTURE = "from __future__ import annotations, division  # as one does"
+
+
+NODES = """
+import dataclasses, pickle
+@dataclasses.dataclass
+class Node:
+    value: int
+    next: "Node" = None
+def double(items):
+    return [pickle.loads(pickle.dumps(Node(2 * item))).value for item in items]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +130,10 @@ def test_a_function_is_called(reward, places):
         "def double(items):\n    return object()": 0.0,
         "class L(list):\n    __eq__ = lambda *_: True\ndef double(items):\n    return L([9])": 0.0,
         "def double(items):\n    return [2 * i for i in items]\nif __name__ == '__main__':\n    input()": 1.0,
+        f"""'Mine.'\n{FUTURE}\ndef double(items: Unknown):\n    return [2 * i for i in items]""": 1.0,
+        f"{FUTURE}\n{NODES}": 1.0,
+        NODES: 1.0,
+        "class Solution: pass\ndef double(items):\n    return [2 * i for i in items]": 1.0,
         f"# mine\n\n{FUTURE}\ndef double(items: Unknown) -> None:\n    return [2 * i for i in items]": 1.0,
         f"import math\n{FUTURE}\ndef double(items):\n    return [2 * i for i in items]": 0.0,
         FUTURE: 0.0,
@@ -271,3 +287,21 @@ def test_mbpp(reward, tmp_path):
 def test_rows_that_cannot_be_used(tmp_path, schema, row, message):
     with pytest.raises(ValueError, match=message):
         load(tmp_path, schema, row)
+
+
+def test_dictionaries_of_the_library_count_as_plain_ones(reward, tmp_path):
+    row = MBPP | {"text": "Count.", "test_list": ["assert count('aab') == {'a': 2, 'b': 1}"]}
+    place = load(tmp_path, "mbpp", row)
+    right = "from collections import Counter, defaultdict\ndef count(s):\n    return Counter(s)"
+    nested = right.replace("return Counter(s)", "return defaultdict(int, {c: s.count(c) for c in s})")
+    wrong = right.replace("Counter(s)", "Counter(s[1:])")
+    given = [fenced(program) for program in (right, nested, wrong)]
+    assert reward(None, given, None, problem=[place] * 3) == [1.0, 1.0, 0.0]
+
+
+def test_an_answer_that_is_huge_is_not_read(reward, tmp_path):
+    place = load(tmp_path, "mbpp", MBPP)
+    huge = "import os\nos.write(1, b'(' + b'[],' * 1000000 + b')'); os._exit(0)"
+    start = time.process_time()
+    assert reward(None, [fenced(huge)], None, problem=[place]) == [0.0]
+    assert time.process_time() - start < 5
