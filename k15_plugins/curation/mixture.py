@@ -1,4 +1,4 @@
-"""Mixtures of sources by exact counts: 500:200:200:5:20 of 9,250 rows is 5,000, 2,000, 2,000, 50 and 200 (paper 2.5.2).
+"""Mixtures of sources by exact counts: 9,250 rows as 500:200:200:5:20 are 5,000, 2,000, 2,000, 50, 200 (paper 2.5.2).
 
 Drawing each row's source at random, as `datasets.interleave_datasets` does, drifts from the weights.
 """
@@ -40,9 +40,10 @@ def in_use(
             raise ValueError(f"weights.{name} must be 0 or more, got {weight}; set 0 to leave the source out.")
     left = {name: weight for name, weight in weights.items() if weight > 0 and sources[name] is not None}
     if not left:
+        there = ", ".join(name for name, source in sources.items() if source is not None) or "none"
         raise ValueError(
-            f"weights must be above 0 for a source that is there, got {dict(weights)} for the sources "
-            f"{', '.join(name for name, source in sources.items() if source is not None) or 'none'}; raise one of them."
+            f"weights must be above 0 for a source that is there, got {dict(weights)} for the sources {there}; raise one "
+            "of them."
         )
     return {name: sources[name] for name in left}, left  # type: ignore[misc]
 
