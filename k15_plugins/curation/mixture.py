@@ -42,8 +42,8 @@ def in_use(
     if not left:
         there = ", ".join(name for name, source in sources.items() if source is not None) or "none"
         raise ValueError(
-            f"weights must be above 0 for a source that is there, got {dict(weights)} for the sources {there}; raise one "
-            "of them."
+            f"weights must be above 0 for a source that is there, got {dict(weights)} for the sources {there}; raise "
+            "one of them."
         )
     return {name: sources[name] for name in left}, left  # type: ignore[misc]
 

@@ -50,7 +50,7 @@ def audit(source: str, rows: Iterable[tuple[str, Row]], min_share: float = 0.85)
             continue
         _check_votes(place, votes)
         found.audited += 1
-        # As a quotient: 17 of 20 is 0.85 to the last digit, and a product may miss it.
+        # A product may miss by a digit: 0.55 x 100 is more than 55.
         passed = sum(votes) / len(votes) >= min_share
         (found.kept if passed else found.dropped).append((place, row))
     return found

@@ -59,6 +59,7 @@ def test_the_share_can_be_another():
     found = audit("math", rows((1, 2), (0, 2)), min_share=0.5)
     assert len(found.kept) == 1
     check_source(found, 0.5)
+    assert audit("math", rows((55, 100)), min_share=0.55).kept
 
 
 @pytest.mark.parametrize("votes", [[], [1, 0], ["true"], "true", True, [None], {"a": True}])
