@@ -9,7 +9,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from k15_plugins.evaluation.accuracy import evaluate
-from k15_plugins.stages.warm_start import save, supervise
+from k15_plugins.stages.supervised import save, supervise
 from k15_plugins.tasks.short_functions import solutions
 
 

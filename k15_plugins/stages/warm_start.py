@@ -8,7 +8,6 @@ from typing import Any
 from datasets import Dataset
 from hydra.utils import get_object
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback, set_seed
-from trl import SFTConfig, SFTTrainer
 
 from k15_plugins.evaluation.accuracy import Evaluation, evaluate
 from k15_plugins.processes import is_first_rank
@@ -19,7 +18,8 @@ from k15_plugins.runs.devices import set_up_devices
 from k15_plugins.runs.labels import say
 from k15_plugins.runs.vocabulary import build_model
 from k15_plugins.stages.problems import build_problems, check_train
-from k15_plugins.stages.train import quiet, train
+from k15_plugins.stages.supervised import save, supervise
+from k15_plugins.stages.train import quiet
 from k15_plugins.tasks.thoughts import count_steps, thought_rows
 
 COMMAND = "python recipes/run.py +recipe=warm_start"
@@ -157,58 +157,6 @@ def train_on_thoughts(
     save(result, model, tokenizer, Path(output_dir))
     (Path(output_dir) / "README.md").write_text(_README.format(**result))
     return result
-
-
-def supervise(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    rows: Dataset,
-    output_dir: str,
-    seed: int,
-    sft: Mapping[str, Any],
-    callbacks: Sequence[TrainerCallback] = (),
-) -> None:
-    """Train a model on prompts and completions with TRL's `SFTTrainer`, in one epoch and the order of the rows.
-
-    Args:
-        model: Trained in place.
-        tokenizer: Its tokenizer.
-        rows: TRL's prompt-completion format.
-        output_dir: Folder of the training.
-        seed: Of the training.
-        sft: Arguments of `SFTConfig`, which win over those of this function.
-        callbacks: Callbacks that show the progress, instead of transformers' own.
-    """
-    own: dict[str, Any] = {
-        "output_dir": output_dir,
-        "seed": seed,
-        "num_train_epochs": 1,
-        "train_sampling_strategy": "sequential",  # the rows are in random order already, and clean ones come first
-        "max_length": None,  # TRL's default of 1024 tokens would cut long traces before their answers
-        "save_strategy": "no",
-    }
-    args = SFTConfig(**(own | dict(sft)))
-    trainer = SFTTrainer(
-        model=model, args=args, train_dataset=rows, processing_class=tokenizer, callbacks=list(callbacks)
-    )
-    if callbacks:
-        train(trainer)
-    else:
-        trainer.train()
-
-
-def save(result: Mapping[str, Any], model: Any, tokenizer: Any, folder: Path) -> None:
-    """Save a model with its tokenizer and `warm_start.json`.
-
-    Args:
-        result: What the file holds.
-        model: The model.
-        tokenizer: Its tokenizer.
-        folder: Where to.
-    """
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / "warm_start.json").write_text(json.dumps(result, indent=2) + "\n")
 
 
 def _measured(evaluation: Evaluation) -> dict[str, float]:
