@@ -38,6 +38,7 @@ _OF_CODEFORCES = " rating percentile"
 _JUDGED = "held_out_accuracy held_out_accuracy_{right,wrong,openers}"
 _OF_STAGES = {
     "long2short.rejection": f"{_RUN} {_END} mean_token_accuracy",
+    "sft.sft": f"{_RUN} {_END} mean_token_accuracy",
     "long2short.dpo": f"{_RUN} {_END} {_PAIRS}",
     "reward_model.reward_model": f"{_RUN} {_END} {_JUDGED} threshold train_accuracy held_out_ordered accuracy margin "
     "{min,mean,max}_reward",

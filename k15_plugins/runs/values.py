@@ -16,6 +16,7 @@ _MEASURING = ("model", "task", "reward", "trainer")
 NEEDED = {
     "k15_plugins.stages.reinforce.reinforce": _ALL,
     "k15_plugins.stages.warm_start.warm_start": ("model", "task", "reward"),
+    "k15_plugins.stages.sft.sft": ("model",),
     "k15_plugins.stages.reward_model.reward_model": ("model", "task"),
     "k15_plugins.stages.cot_reward_model.cot_reward_model": ("model", "task", "trainer"),
     "k15_plugins.stages.long2short.rejection": _MEASURING,
@@ -27,6 +28,7 @@ NEEDED = {
 NODES = {
     "k15_plugins.stages.reinforce.reinforce": ("trainer",),
     "k15_plugins.stages.warm_start.warm_start": ("stage.train", "stage.train.sft"),
+    "k15_plugins.stages.sft.sft": ("stage.args",),
     "k15_plugins.stages.reward_model.reward_model": ("stage.args", "stage.rules"),
     "k15_plugins.stages.cot_reward_model.cot_reward_model": ("stage.args", "stage.rules"),
     "k15_plugins.stages.long2short.rejection": ("stage.sft",),

@@ -100,7 +100,7 @@ class _Reader:
 
     def read(self, path: str | Path, split: str, subset: str | None) -> dict[str, dict[str, Any]]:
         """Read a file or dataset: text of the question -> problem."""
-        source = read_rows(Path(path)) if _is_file(path) else _hub_rows(str(path), split, subset)
+        source = read_rows(Path(path)) if _is_file(path) else hub_rows(str(path), split, subset)
         problems: dict[str, dict[str, Any]] = {}
         repeated = 0
         for where, row in source:
@@ -192,7 +192,20 @@ def _is_file(path: str | Path) -> bool:
     return Path(path).is_file() or Path(path).suffix in (".jsonl", ".json", ".gz")
 
 
-def _hub_rows(name: str, split: str, subset: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+def hub_rows(name: str, split: str, subset: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Read a dataset of the Hub, or of a folder.
+
+    Args:
+        name: What `datasets.load_dataset` takes.
+        split: Of the dataset.
+        subset: Its configuration.
+
+    Yields:
+        Where each row stands, in words, and the row.
+
+    Raises:
+        ValueError: If it cannot be loaded.
+    """
     from datasets import load_dataset
 
     try:

@@ -24,6 +24,10 @@ SEVERAL = ["backend.address=first:29500", "trainer.args.vllm_server_host=server"
 NEEDED = {
     "evaluate": ["stage.models={one: some/model}"],
     "select_checkpoint": ["stage.run=some/run"],
+    "sft_32k": ["model.name=some/model"],
+    "sft_128k": ["model.name=some/model"],
+    "sft_seed": ["model.name=some/model"],
+    "sft_paper": ["model.name=some/model"],
     "long2short_merge": ["stage.checkpoints=[some/model,other/model]"],
     "long2short_rejection": ["model.name=some/model"],
     "long2short_dpo": ["model.name=some/model"],
@@ -72,8 +76,8 @@ def test_every_recipe_composes_and_names_only_what_exists(recipe):
 
 STEPS = [
     pytest.param(words, id=f"{recipe}-{name}")
-    for recipe in ("kimi_k15", "smollm2_long2short")
-    for name, words in compose(f"+recipe={recipe}")["stage"]["steps"].items()
+    for recipe in ("kimi_k15", "smollm2_long2short", "sft_paper")
+    for name, words in compose(f"+recipe={recipe}", *NEEDED.get(recipe, []))["stage"]["steps"].items()
 ]
 
 
