@@ -87,7 +87,7 @@ def _of_row(place: str, row: dict[str, Any], tokenizer: Any) -> tuple[str, Spans
             "or give prompt and completion as text."
         )
     question = row.get("prompt", [])
-    messages = [*question, *row.get("completion", row.get("messages"))]
+    messages = question + (row["completion"] if "completion" in row else row["messages"])
     text = tokenizer.apply_chat_template(messages, tokenize=False)
     spans = []
     for index, message in enumerate(messages):
@@ -112,9 +112,9 @@ def _check(rows: Dataset, max_length: int | None, unknown: int | None, tokenizer
         if all(label == NO_LOSS for label in labels):
             raise ValueError(f"{place} must have an answer to learn from, got no token of one; leave the row out.")
         tokens[source] = tokens.get(source, 0) + len(ids)
-        lost[source] = lost.get(source, 0) + ids.count(unknown)
+        lost[source] = lost.get(source, 0) + (0 if unknown is None else ids.count(unknown))
     for source, number in tokens.items():
-        if unknown is not None and lost[source] > MOST_UNKNOWN * number:
+        if lost[source] > MOST_UNKNOWN * number:
             raise ValueError(
                 f"source {source} must be in words that the model's tokenizer knows, got "
                 f"{100 * lost[source] / number:.0f} % of its tokens as {tokenizer.unk_token} (at most "

@@ -141,8 +141,9 @@ def build_mixture(
     audits = [_audit(name, node, min_share) for name, node in sources.items()]
     if is_first_rank():
         _write_dropped(run_dir / DROPPED, audits, min_share)
-    for each in audits if min_share is not None else ():
-        votes.check_source(each, min_share)
+    if min_share is not None:
+        for each in audits:
+            votes.check_source(each, min_share)
     data: dict[str, Dataset | None] = {each.source: _dataset(each) for each in audits}
     mixed = mix(data, weights, size, seed, repeat)
     taken = mixed.to_pandas()["source"].value_counts()
