@@ -4,7 +4,7 @@ import json
 
 import pytest
 from datasets import Dataset
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from trl import SFTConfig, SFTTrainer
 
@@ -24,10 +24,18 @@ AGAIN = {"role": "user", "content": "sure?"}
 
 
 def byte_tokenizer(merges=(), template=CHATML) -> PreTrainedTokenizerFast:
-    signs = ["<pad>", "<eos>", *sorted(pre_tokenizers.ByteLevel.alphabet()), *("".join(pair) for pair in merges)]
+    signs = [
+        "<pad>",
+        "<eos>",
+        "<bos>",
+        *sorted(pre_tokenizers.ByteLevel.alphabet()),
+        *("".join(pair) for pair in merges),
+    ]
     tokenizer = Tokenizer(models.BPE({sign: number for number, sign in enumerate(signs)}, list(merges)))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
+    # Before a text stands a token of its own, which chat templates write themselves.
+    tokenizer.post_processor = processors.TemplateProcessing("<bos> $A", special_tokens=[("<bos>", 2)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", eos_token="<eos>", chat_template=template
     )
@@ -78,7 +86,7 @@ def test_answers_in_the_prompt_have_no_loss():
 
 
 def test_an_end_that_is_there_is_not_written_twice():
-    assert learned({"prompt": "1", "completion": "2<eos>"}, byte_tokenizer()) == ("2<eos>", "12<eos>")
+    assert learned({"prompt": "1", "completion": "2<eos>"}, byte_tokenizer()) == ("2<eos>", "<bos>12<eos>")
 
 
 # A merge over the border, a space that belongs to the answer's first token, signs of several bytes.

@@ -220,6 +220,8 @@ def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(files, tmp_pat
     )
     assert first == second
     assert [step for step, *_ in first] == [1, 2, 3, 4, 5, 6]
+    # Updates 1 and 2 were not done again.
+    assert read_lines(killed / "metrics.jsonl")[:2] == read_lines(whole / "metrics.jsonl")[:2]
     one, two = (AutoModelForCausalLM.from_pretrained(place / "model").state_dict() for place in (whole, killed))
     assert all(torch.equal(one[name], two[name]) for name in one)
 
