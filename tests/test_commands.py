@@ -83,7 +83,7 @@ NOT_RUN = {
     "k15 +recipe=kimi_rl_hub * reward=c*_model*": "needs models; built in tests/runs/test_task_and_reward.py",
     "python recipes/run.py +recipe=kimi_rl backend=megatron *": "minutes; test_install.py runs +recipe=smoke so",
     "k15 +recipe=sft": "half a minute; tests/stages/test_sft.py runs it on fewer rows",
-    "k15 +recipe=sft_*": "needs a model, and GPUs at its lengths; tests/stages/test_sft.py runs a part on the embedded one",
+    "k15 +recipe=sft_*": "needs a model and GPUs; tests/stages/test_sft.py trains the embedded one by them",
     "k15 +recipe=warm_start": "minutes; tests/stages/test_warm_start.py runs a part",
     "k15 +recipe=grpo": "minutes; tests/runs/test_cli_training.py runs it on fewer problems",
     "k15 +recipe=write_tests*": "needs a file; tests/stages/test_write_tests.py runs it on ten small problems",

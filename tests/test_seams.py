@@ -17,6 +17,7 @@ ROWS = [line for line in (TESTS.parent / "docs" / "seams.md").read_text().splitl
 # Objects of our own, or made a line before.
 OWN = {
     "code_tests/generate_cases.py": {"runs", "words"},
+    "curation/votes.py": {"audited"},
     "generation/cpu/gloo.py": {"rootRank", "rootTensor"},
     "generation/segments.py": {"log_probs_BV"},
     "generation/vllm_steps.py": {"max_tokens", "output_kind"},
