@@ -49,6 +49,7 @@ def test_a_reward_is_refused_when_it_is_made(reward, module, without):
         ("psutil", {}, r"needs the package psutil, which is not installed; run pip install '\.\[megatron\]'"),
         ("megatron.bridge", {"backend": {"bridge": True}}, "backend.bridge=true needs megatron-bridge"),
         ("nothing", {"model": {"lora": {"r": 2}}}, "model.lora must be null with backend=megatron"),
+        ("nothing", {"stage": {"_target_": "k15_plugins.stages.sft.sft"}, "trainer": None}, "recipe's stage is sft"),
     ],
 )
 def test_megatron_is_refused_when_the_config_is_composed(hidden, changes, message, without):

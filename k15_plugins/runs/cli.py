@@ -228,6 +228,8 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} has no value; give it one by {error.full_key}=..."
     text = str(error)
+    if missing := re.search(r"Missing mandatory value: (\S+)", text):  # to which another value refers
+        return f"{missing[1]} has no value; give it one by {missing[1]}=..."
     if isinstance(error, InterpolationResolutionError):
         # From `_folder`; the lines that follow name places inside of OmegaConf.
         return text.splitlines()[0].removeprefix("ValueError raised while resolving interpolation: ")

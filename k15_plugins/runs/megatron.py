@@ -97,12 +97,13 @@ def check_stage(config: dict[str, Any]) -> None:
             raise ValueError(f"backend=megatron needs the package {package}, which is not installed{cure(module)}.")
     if config["backend"].get("bridge"):
         check_bridge_installed()
-    stage, trainer = config["stage"]["_target_"], config["trainer"]["_target_"]
+    stage = config["stage"]["_target_"]
     if stage != _STAGE:
         raise ValueError(
             "backend=megatron trains by reinforcement learning, and this recipe's stage is "
             f"{stage.rpartition('.')[2]} (SFT and DPO are trained by TRL itself); take backend=accelerate."
         )
+    trainer = config["trainer"]["_target_"]
     if trainer != _TRAINER:
         raise ValueError(
             f"backend=megatron trains with trainer=mirror_descent, and this recipe has {trainer}; take that, or "

@@ -160,6 +160,7 @@ def test_cfg_shows_everything(k15):
             "k15: backend.processes must be a number of processes, 1 or more, got 0",
         ),
         (["+recipe=kimi_rl", "model=hub"], "k15: model.name has no value; give it one by model.name=..."),
+        (["+recipe=sft_paper"], "k15: model.name has no value; give it one by model.name=..."),
         (["+recipe=kimi_rl", "seed=x"], "k15: seed must be a whole number from 0 to 4294967295, got 'x'; set 0, say."),
         (
             ["+recipe=kimi_rl", "resume=nowhere"],
