@@ -1,7 +1,6 @@
 """Vanilla supervised fine-tuning on a mixture of sources, packed, with the loss on answers only (paper 2.5.2)."""
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from k15_plugins.runs.devices import RefuseUnsharded, set_up_devices, wants_fsdp
 from k15_plugins.runs.labels import say
 from k15_plugins.stages.answer_tokens import NO_LOSS, tokenized
 from k15_plugins.stages.reinforce import checkpoint_to_resume
+from k15_plugins.stages.sft_settings import check_settings
 from k15_plugins.stages.train import quiet, train
 from k15_plugins.tasks.answered import Placed, checked, read_answered
 from k15_plugins.trainers.resumable_sft import ResumableSFTTrainer
@@ -61,7 +61,7 @@ def sft(
     quiet()
     set_up_devices()
     settings = build(args, output_dir=str(run_dir / folder.CHECKPOINTS), seed=config["seed"])
-    check_packing(settings)
+    check_settings(settings)
     checkpoint = checkpoint_to_resume(run_dir)
     found, used = in_use(sources, weights)
     rows = build_mixture(run_dir, found, used, size, config["seed"], repeat, min_share)
@@ -82,34 +82,6 @@ def sft(
         say(plan(trainer))
     train(trainer, checkpoint)
     trainer.save_model(str(run_dir / folder.MODEL))
-
-
-def check_packing(settings: Any) -> None:
-    """Refuse packing that lets rows see each other, or cuts them.
-
-    Args:
-        settings: `SFTConfig`.
-
-    Raises:
-        ValueError: Naming the option, its value and the cure.
-    """
-    if not settings.packing:
-        return
-    if settings.packing_strategy == "wrapped":
-        raise ValueError(
-            "stage.args.packing_strategy must be bfd, got wrapped, which cuts rows and lets each see the one before "
-            "it; take bfd."
-        )
-    if settings.max_length is None:
-        raise ValueError(
-            "stage.args.max_length must be a number of tokens for packing, got null; set the length of a packed row, "
-            "or stage.args.packing=false."
-        )
-    if int(os.environ.get("PARALLELISM_CONFIG_CP_SIZE", "1")) > 1:  # accelerate's
-        raise ValueError(
-            "stage.args.packing must be false with context parallelism, which sees no borders inside a packed row, "
-            "got true; leave PARALLELISM_CONFIG_CP_SIZE out, or set stage.args.packing=false."
-        )
 
 
 def build_mixture(

@@ -233,6 +233,19 @@ def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(files, tmp_pat
             ["stage.args.packing_strategy=wrapped"],
             r"stage\.args\.packing_strategy must be bfd, got wrapped, which cuts",
         ),
+        (
+            ["stage.args.packing=false", "+stage.args.padding_free=true"],
+            r"stage\.args\.max_length must be null for rows without padding that are not packed, got 64; set null",
+        ),
+        (
+            ["+stage.args.assistant_only_loss=true"],
+            r"stage\.args\.assistant_only_loss must be left out, for rows come",
+        ),
+        (
+            ["+stage.args.completion_only_loss=false"],
+            r"stage\.args\.completion_only_loss must be left out, .* got Fal",
+        ),
+        (["+stage.args.eval_on_start=true"], "eval_on_start=True needs an eval_dataset, and there is none"),
         (["stage.args.max_length=null"], r"stage\.args\.max_length must be a number of tokens for packing, got null"),
         (
             ["stage.args.max_length=9"],
