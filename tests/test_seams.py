@@ -10,6 +10,7 @@ import pytest
 from k15_plugins import MirrorDescentTrainer
 from k15_plugins.trainers.long2short_dpo import Long2ShortDPOTrainer
 from k15_plugins.trainers.megatron import MegatronMirrorDescentTrainer
+from k15_plugins.trainers.resumable_sft import ResumableSFTTrainer
 
 TESTS = Path(__file__).parent
 PACKAGE = TESTS.parent / "k15_plugins"
@@ -89,7 +90,7 @@ def test_what_is_assigned_to_others_is_listed(file):
 def test_what_our_trainers_assign_to_attributes_of_their_bases_is_listed():
     classes = {
         each
-        for trainer in (MegatronMirrorDescentTrainer, MirrorDescentTrainer, Long2ShortDPOTrainer)
+        for trainer in (MegatronMirrorDescentTrainer, MirrorDescentTrainer, Long2ShortDPOTrainer, ResumableSFTTrainer)
         for each in trainer.__mro__
     }
     theirs = set()

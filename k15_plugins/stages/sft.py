@@ -80,6 +80,8 @@ def sft(
     )
     if is_first_rank():
         say(plan(trainer))
+        if checkpoint is not None:
+            say(f"going on from {checkpoint.name}")
     train(trainer, checkpoint)
     trainer.save_model(str(run_dir / folder.MODEL))
 
