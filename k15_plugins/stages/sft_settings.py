@@ -41,10 +41,11 @@ def check_settings(settings: Any) -> None:
 
 
 def _check_packing(settings: Any) -> None:
-    if settings.packing_strategy == "wrapped":
+    # Of rows that fit, bfd_split splits none.
+    if settings.packing_strategy not in ("bfd", "bfd_split"):
         raise ValueError(
-            "stage.args.packing_strategy must be bfd, got wrapped, which cuts rows and lets each see the one before "
-            "it; take bfd."
+            f"stage.args.packing_strategy must be bfd, which keeps rows whole and apart, got "
+            f"{settings.packing_strategy}; take bfd."
         )
     if settings.max_length is None:
         raise ValueError(

@@ -231,7 +231,7 @@ def test_a_run_that_was_killed_goes_on_as_if_nothing_had_happened(files, tmp_pat
     [
         (
             ["stage.args.packing_strategy=wrapped"],
-            r"stage\.args\.packing_strategy must be bfd, got wrapped, which cuts",
+            r"stage\.args\.packing_strategy must be bfd, .*, got wrapped; take bfd",
         ),
         (
             ["stage.args.packing=false", "+stage.args.padding_free=true"],
