@@ -6,6 +6,7 @@ but needs a GPU; this is for every machine. `model.set_attn_implementation(DOCUM
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -47,11 +48,16 @@ def document_attention(
         (1, T, query heads, head size), and None for the weights.
 
     Raises:
-        ValueError: If a document is longer than the window of the layer.
+        ValueError: If there are several rows, or a document is longer than the window of the layer.
     """
+    if query.shape[0] != 1:
+        raise ValueError(
+            f"attention over documents takes one row at a time, got {query.shape[0]}; set padding_free=true, which "
+            "makes a row of them."
+        )
     tokens = query.shape[2]
     bounds = [0, tokens] if cu_seq_lens_q is None else cu_seq_lens_q.tolist()
-    longest = max(end - start for start, end in zip(bounds[:-1], bounds[1:], strict=True))
+    longest = max(end - start for start, end in pairwise(bounds))
     if sliding_window is not None and longest > sliding_window:
         raise ValueError(
             f"attention over documents must see each whole document, got one of {longest} tokens in a layer that sees "
@@ -67,7 +73,7 @@ def document_attention(
             scale=scaling,
             enable_gqa=query.shape[1] != key.shape[1],
         )
-        for start, end in zip(bounds[:-1], bounds[1:], strict=True)
+        for start, end in pairwise(bounds)
     ]
     return torch.cat(attended, dim=2).transpose(1, 2).contiguous(), None
 

@@ -96,9 +96,10 @@ def test_no_mask_of_all_pairs_of_tokens_is_built():
 
 def test_the_implementation_before_comes_back_and_windows_are_refused():
     model = llama(4)
-    with pytest.raises(KeyError), use_documents(model):
+    with use_documents(model):
         assert model.config._attn_implementation == "documents"
-        raise KeyError
+        with pytest.raises(ValueError, match="takes one row at a time, got 2; set padding_free=true"):
+            model(input_ids=torch.ones(2, 3, dtype=torch.long), use_cache=False)
     assert model.config._attn_implementation == "sdpa"
     config = MistralConfig(**SIZES, num_attention_heads=4, num_key_value_heads=2, sliding_window=8)
     mistral = MistralForCausalLM(config)
