@@ -47,6 +47,7 @@ _OF_STAGES = {
     "select_checkpoint.select_checkpoint": _MEASURED,
     "merge.merge": _MEASURED,
     "write_tests.write_tests": "step iteration problems kept dropped",
+    "pretrain.pretrain": f"{_RUN} {_END} mean_token_accuracy held_out_loss",
     "warm_start.warm_start": "step iteration accuracy mean_tokens truncated_share wrong_step_share check_share "
     "right_check_share",
 }

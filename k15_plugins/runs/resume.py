@@ -127,6 +127,7 @@ def how_to_go_on(run_dir: Path) -> str:
     """
     step = reached(run_dir)
     results = (f"*/{folder.STATUS}", "samples*", "problems.jsonl", "dropped.jsonl")
+    results += ("phases/*/model", "phases/*/checkpoints/checkpoint-*")
     others = any(any(run_dir.glob(name)) for name in results)
     if step is not None:
         lines = [line for line in read_lines(run_dir / METRICS) if line["step"] == step]

@@ -34,6 +34,7 @@ from k15_plugins.trainers.packing import Ids, full_rows, mix_tokens, partial_row
 PHASES = "phases"
 """The folder of the phases in the run's: for each a model, and the loss on held-out documents."""
 _LOSS = "held_out_loss"
+_SIZES = ("vocab_size", "hidden_size", "layers", "heads")
 _HELD_OUT_TOKENS = 50_000
 # What makes a row of documents stay one: nothing is cut, packed again or padded.
 _ARGS = {"padding_free": True, "packing": False, "max_length": None, "num_train_epochs": 1}
@@ -92,6 +93,7 @@ def pretrain(
     set_up_devices()
     planned = [_phase(name, node) for name, node in phases.items()]
     _check(planned, sources, held_out)
+    _check_new(new)
     texts = {name: build(source["documents"]) for name, source in sources.items() if source is not None}
     _check_texts(texts)
     tokenizer = _tokenizer(config, new, texts)
@@ -128,12 +130,15 @@ def _check(phases: list[Phase], sources: Mapping[str, Any], held_out: float) -> 
     for phase in phases:
         where = f"stage.phases.{phase.name}"
         for field in ("length", "tokens"):
-            if getattr(phase, field) < 2:
-                raise ValueError(f"{where}.{field} must be 2 or more, got {getattr(phase, field)}; raise it.")
+            value = getattr(phase, field)
+            if not isinstance(value, int) or value < 2:
+                raise ValueError(f"{where}.{field} must be a whole number from 2, got {value!r}; set 128, say.")
         for field in _ARGS:
             if field in phase.args:
                 raise ValueError(f"{where}.args.{field} is this stage's own; leave it out.")
-        for name in phase.weights:
+        for name, weight in phase.weights.items():
+            if not isinstance(weight, int | float):
+                raise ValueError(f"{where}.weights.{name} must be a number, got {weight!r}; set 1, say.")
             if sources.get(name) is None and phase.weights[name]:
                 raise ValueError(
                     f"{where}.weights.{name} must belong to a source, and there is none; add it, or set 0."
@@ -144,6 +149,15 @@ def _check(phases: list[Phase], sources: Mapping[str, Any], held_out: float) -> 
                 f"stage.phases.{after.name}.length must be {before.length} or more, that of the phase before, got "
                 f"{after.length}; lengths grow."
             )
+
+
+def _check_new(new: Mapping[str, Any] | None) -> None:
+    for name in new or ():
+        if name not in _SIZES:
+            raise ValueError(f"stage.new.{name} is no field of a new model; take {', '.join(_SIZES)}.")
+    for name in _SIZES if new is not None else ():
+        if not isinstance(new.get(name), int) or new[name] < 1:
+            raise ValueError(f"stage.new.{name} must be a whole number from 1, got {new.get(name)!r}; set it.")
 
 
 def _check_texts(texts: Mapping[str, list[str]]) -> None:

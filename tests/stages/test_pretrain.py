@@ -122,7 +122,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(run, tmp_path, kept):
             "stage.phases.a must have length, tokens, weights and args.*missing: tokens",
         ),
         ({"phases": {"a": {**PHASES["near"], "lenght": 8}}}, "unknown: lenght"),
-        ({"phases": {"a": phase(1, 10, {"short": 1})}}, "stage.phases.a.length must be 2 or more, got 1"),
+        ({"phases": {"a": phase(1, 10, {"short": 1})}}, "stage.phases.a.length must be a whole number from 2, got 1"),
         ({"phases": {"a": phase(8, 10, {"long": 1})}}, "stage.phases.a.weights.long must belong to a source"),
         ({"phases": {"a": phase(8, 10, {"none": 1})}}, "stage.phases.a.weights.none must belong to a source"),
         ({"phases": {"a": phase(8, 10, {"short": -1})}}, "weights.short must be 0 or more, got -1"),
@@ -133,6 +133,13 @@ def test_a_stopped_run_goes_on_to_the_same_weights(run, tmp_path, kept):
             {"phases": {"a": PHASES["far"], "b": PHASES["near"]}},
             "stage.phases.b.length must be 128 or more, that of the phase before, got 32; lengths grow",
         ),
+        (
+            {"phases": {"a": phase("x", 10, {"short": 1})}},
+            "stage.phases.a.length must be a whole number from 2, got 'x'",
+        ),
+        ({"phases": {"a": phase(8, 10, {"short": "x"})}}, "stage.phases.a.weights.short must be a number, got 'x'"),
+        ({"new": {**NEW, "depth": 9}}, "stage.new.depth is no field of a new model; take vocab_size, hidden_size"),
+        ({"new": {**NEW, "layers": "x"}}, "stage.new.layers must be a whole number from 1, got 'x'"),
         ({"new": {**NEW, "vocab_size": 9}}, "vocab_size must be 258 or more, a token for each byte, got 9"),
     ],
 )
