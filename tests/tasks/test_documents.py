@@ -35,10 +35,10 @@ def test_what_cannot_be_read_is_told_by_its_place(tmp_path):
 
 
 def test_python_brings_documents_along():
-    assert 5e5 < sum(map(len, english())) < 2e6
+    assert 3e5 < sum(map(len, english())) < 2e6
     assert english() == english()
     code = python_sources(size=50_000)
-    assert 50_000 <= sum(map(len, code))
+    assert sum(map(len, code)) >= 50_000
     assert all("\n" in text for text in code[1:])
 
 
@@ -47,8 +47,8 @@ def test_questions_are_answered_and_a_wrong_task_is_told():
     assert first != second
     question, answer = first.rsplit("\n", 1)
     assert "+" in question or "-" in question
-    assert int(answer) == int(answer)
+    assert str(int(answer)) == answer
     with pytest.raises(ValueError, match="task must be one of reasoning-gym with its settings, got 'chainsum'"):
         answered_questions("chainsum", 2)
-    with pytest.raises(ValueError, match="got 'chain_sum' {'terms': 3}"):
+    with pytest.raises(ValueError, match=r"got 'chain_sum' \{'terms': 3\}"):
         answered_questions("chain_sum", 2, terms=3)
