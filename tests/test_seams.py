@@ -23,6 +23,7 @@ OWN = {
     "generation/segments.py": {"log_probs_BV"},
     "generation/vllm_steps.py": {"max_tokens", "output_kind"},
     "judges/server_judge.py": {"session"},
+    "models/new_model.py": {"pre_tokenizer", "decoder"},
     "models/tiny_reasoner.py": {"pre_tokenizer"},
     "rollouts/buffer.py": {"ids_T", "logps_T", "stop"},
     "runs/rewards.py": {"__name__"},

@@ -126,8 +126,7 @@ def how_to_go_on(run_dir: Path) -> str:
         run_dir: The run's folder.
     """
     step = reached(run_dir)
-    results = (f"*/{folder.STATUS}", "samples*", "problems.jsonl", "dropped.jsonl")
-    results += ("phases/*/model", "phases/*/checkpoints/checkpoint-*")
+    results = (f"*/{folder.STATUS}", "samples*", "problems.jsonl", "dropped.jsonl", "phases/*/model")
     others = any(any(run_dir.glob(name)) for name in results)
     if step is not None:
         lines = [line for line in read_lines(run_dir / METRICS) if line["step"] == step]

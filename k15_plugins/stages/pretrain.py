@@ -152,10 +152,12 @@ def _check(phases: list[Phase], sources: Mapping[str, Any], held_out: float) -> 
 
 
 def _check_new(new: Mapping[str, Any] | None) -> None:
-    for name in new or ():
+    if new is None:
+        return
+    for name in new:
         if name not in _SIZES:
             raise ValueError(f"stage.new.{name} is no field of a new model; take {', '.join(_SIZES)}.")
-    for name in _SIZES if new is not None else ():
+    for name in _SIZES:
         if not isinstance(new.get(name), int) or new[name] < 1:
             raise ValueError(f"stage.new.{name} must be a whole number from 1, got {new.get(name)!r}; set it.")
 

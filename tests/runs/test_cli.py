@@ -110,7 +110,10 @@ def test_a_run_leaves_config_environment_status_and_report(k15):
 
 @pytest.mark.parametrize(
     ("words", "shown"),
-    [(["--help"], "recipe: code_rl, code_warm_start, cot_reward_model"), (["+recipe=grpo", "--cfg", "job"], "GRPO")],
+    [
+        (["--help"], "recipe: code_rl, code_warm_start, cooldown, cot_reward_model"),
+        (["+recipe=grpo", "--cfg", "job"], "GRPO"),
+    ],
 )
 def test_help_loads_neither_torch_nor_trl(k15, words, shown):
     # What is imported decides how long it takes; benchmarks/command_time.py measures that.
@@ -143,7 +146,7 @@ def test_cfg_shows_everything(k15):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "k15: no recipe given; add one of +recipe=code_rl, +recipe=code_warm_start, +recipe=cot_reward_model"),
+        ([], "k15: no recipe given; add one of +recipe=code_rl, +recipe=code_warm_start, +recipe=cooldown"),
         (["recipe=kimi_rl"], "k15: a recipe is added with a plus sign: +recipe=kimi_rl."),
         (["+recipe=kimi_ll"], "k15: recipe has no option kimi_ll (did you mean kimi_rl?)"),
         (["+recipe=kimi_rl", "sampler=unifrom"], "k15: sampler has no option unifrom (did you mean uniform?)"),

@@ -24,6 +24,13 @@ SEVERAL = ["backend.address=first:29500", "trainer.args.vllm_server_host=server"
 NEEDED = {
     "evaluate": ["stage.models={one: some/model}"],
     "select_checkpoint": ["stage.run=some/run"],
+    "cooldown": ["model.name=some/model"],
+    "long_context": ["model.name=some/model"],
+    "long_context_paper": [
+        "model.name=some/model",
+        "stage.sources.long.documents.path=long.jsonl",
+        "stage.sources.cooldown.documents.path=cooldown.jsonl",
+    ],
     "sft_32k": ["model.name=some/model"],
     "sft_128k": ["model.name=some/model"],
     "sft_seed": ["model.name=some/model"],

@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from itertools import pairwise
 
 import pytest
 import torch
+from runs.test_conf import compose
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from k15_plugins.evaluation.document_loss import document_loss
@@ -148,3 +150,23 @@ def test_what_cannot_be_is_told_before_a_model_is_made(tmp_path, change, message
     with pytest.raises(ValueError, match=message):
         pretrain(CONFIG, tmp_path, **given)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_numbers_of_the_paper():
+    words = ["stage.sources.long.documents.path=a.jsonl", "stage.sources.cooldown.documents.path=b.jsonl"]
+    stage = compose("+recipe=long_context_paper", "model.name=m", *words)["stage"]
+    phases = list(stage["phases"].values())
+    assert [each["length"] for each in phases] == [4096, 32768, 131072]
+    assert {each["rope_theta"] for each in phases} == {1e6}
+    assert all(each["weights"] == {"long": 40, "cooldown": 60} for each in phases)
+    assert [source.get("full", False) for source in stage["sources"].values()] == [True, False]
+    small = compose("+recipe=long_context", "model.name=m")["stage"]["phases"]
+    assert all(each["weights"] == {"long": 40, "cooldown": 60} for each in small.values())
+
+
+def test_the_rate_of_a_cooldown_falls_and_never_jumps_up():
+    phases = compose("+recipe=cooldown", "model.name=m")["stage"]["phases"].values()
+    args = [each["args"] for each in phases]
+    for before, after in pairwise(args):
+        assert after["learning_rate"] == before["lr_scheduler_kwargs"]["min_lr"] < before["learning_rate"]
+    assert args[-1]["lr_scheduler_type"] == "cosine"  # down to 0
