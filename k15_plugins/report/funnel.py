@@ -1,4 +1,4 @@
-"""The picture of test generation: how many problems are left after each step, and why the others were dropped."""
+"""The picture of a selection: how many problems are left after each step, and why the others were dropped."""
 
 from pathlib import Path
 
@@ -6,13 +6,12 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from k15_plugins.code_tests.funnel import PAPER, Funnel
-from k15_plugins.code_tests.reasons import Reason
+from k15_plugins.curation.funnel import Funnel
 from k15_plugins.report.curves import COLOURS, STYLE, save
 
 
 def draw_funnel(funnel: Funnel, path: Path) -> None:
-    """Draw the steps, with the paper's shares beside them, and the reasons.
+    """Draw the steps, with the paper's shares beside them if it has some, and the reasons.
 
     Args:
         funnel: What became of the problems.
@@ -20,18 +19,19 @@ def draw_funnel(funnel: Funnel, path: Path) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     steps = funnel.steps()
-    reasons = {str(reason): funnel.dropped[reason] for reason in Reason if funnel.dropped[reason]}
+    reasons = funnel.reasons()
     with mpl.rc_context(STYLE):
         rows = max(len(steps), len(reasons))
         figure = Figure(figsize=(10.4, 1.4 + 0.38 * rows), layout="constrained")
         left, right = figure.subplots(1, 2)
         _bars(left, steps, COLOURS[0], rows)
-        paper = [steps["problems"] * PAPER[name] if name in PAPER else None for name in steps]
-        places = [place for place, value in enumerate(paper) if value is not None]
-        left.plot([paper[place] for place in places], places, "|", color=COLOURS[3], markersize=20, markeredgewidth=3,
-                  label="share that was left in the paper")  # fmt: skip
+        if funnel.paper:
+            places = [place for place, name in enumerate(steps) if name in funnel.paper]
+            paper = [steps["problems"] * share for share in funnel.paper.values()]
+            left.plot(paper, places, "|", color=COLOURS[3], markersize=20, markeredgewidth=3,
+                      label="share that was left in the paper")  # fmt: skip
+            figure.legend(loc="outside lower left")
         left.set(xlabel="problems left", title="left after each step")
-        figure.legend(loc="outside lower left")
         _bars(right, reasons, COLOURS[1], rows)
         right.set(xlabel="problems dropped", title="dropped because")
         save(figure, path)

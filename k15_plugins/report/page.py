@@ -63,8 +63,9 @@ _FIGURES = {
     ),
     "funnel": (
         "What became of the problems",
-        "Left: how many problems are left after each step; a mark shows the share that was left in the paper (1,000 "
-        "problems, 614, 463, 323). Right: why the others were dropped; dropped.jsonl tells of each.",
+        "Left: how many problems are left after each step; a mark, where tests are written, shows the share that was "
+        "left in the paper (1,000 problems, 614, 463, 323). Right: why the others were dropped; dropped.jsonl tells "
+        "of each.",
     ),
     "alphas": (
         "Weights of the first model",

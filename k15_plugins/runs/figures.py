@@ -48,6 +48,7 @@ _OF_STAGES = {
     "merge.merge": _MEASURED,
     "write_tests.write_tests": "step iteration problems kept dropped",
     "pretrain.pretrain": f"{_RUN} {_END} mean_token_accuracy held_out_loss",
+    "curate.curate": "step iteration problems kept dropped pass_rate",
     "warm_start.warm_start": "step iteration accuracy mean_tokens truncated_share wrong_step_share check_share "
     "right_check_share",
 }

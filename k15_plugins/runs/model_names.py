@@ -29,6 +29,9 @@ def check_models(config: dict[str, Any]) -> None:
         raise ValueError(
             f"model.lora must be a node of peft.LoraConfig or null, got {lora!r:.100}; see model=smollm2_lora."
         )
+    guess = stage.get("guess")
+    if isinstance(guess, dict) and guess.get("model") is not None:
+        check_name("stage.guess.model", guess["model"])
     several = stage.get("models")
     if node.get("_target_") != _HUB:
         if several and str(node.get("_target_")).startswith(_OWN):

@@ -23,6 +23,7 @@ NEEDED = {
     "k15_plugins.stages.long2short.dpo": _MEASURING,
     "k15_plugins.stages.evaluate.evaluate_models": _MEASURING,
     "k15_plugins.stages.select_checkpoint.select_checkpoint": _MEASURING,
+    "k15_plugins.stages.curate.curate": _MEASURING,
 }
 """The groups that a stage of this package cannot do without."""
 NODES = {
@@ -33,6 +34,7 @@ NODES = {
     "k15_plugins.stages.cot_reward_model.cot_reward_model": ("stage.args", "stage.rules"),
     "k15_plugins.stages.long2short.rejection": ("stage.sft",),
     "k15_plugins.stages.long2short.dpo": ("stage.args", "stage.pairs"),
+    "k15_plugins.stages.curate.curate": ("stage.rules", "stage.guess"),
 }
 """What else of it says by a `_target_` what it is."""
 GIVING = ("k15_plugins.stages.reinforce.reinforce",)

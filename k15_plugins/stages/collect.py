@@ -31,6 +31,7 @@ class Sampling:
         problems: What to sample.
         num_samples: Responses to a problem.
         batch_size: Responses that each process samples at once.
+        reward_func: Gives the verdict in place of the config's reward, if it is not None.
     """
 
     config: dict[str, Any]
@@ -38,6 +39,7 @@ class Sampling:
     problems: Dataset
     num_samples: int
     batch_size: int
+    reward_func: Any = None
 
 
 def collect(sampling: Sampling, model: Any, tokenizer: Any, into: Path) -> list[SampledProblem]:
@@ -60,7 +62,7 @@ def collect(sampling: Sampling, model: Any, tokenizer: Any, into: Path) -> list[
     set_up_devices()
     config, problems, num_samples = sampling.config, sampling.problems, sampling.num_samples
     args = build(config["trainer"]["args"], output_dir=str(sampling.run_dir / folder.CHECKPOINTS), seed=config["seed"])
-    reward_func = build_rewards(config["reward"])[0]
+    reward_func = sampling.reward_func or build_rewards(config["reward"])[0]
     prepare_vllm(model, args)
     trainer = GRPOTrainer(
         model=model, reward_funcs=reward_func, args=args, train_dataset=problems, processing_class=tokenizer

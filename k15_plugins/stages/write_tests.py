@@ -10,7 +10,7 @@ from typing import Any
 from datasets import Dataset
 
 from k15_plugins.code_tests.cyaron_folder import cyaron_folder
-from k15_plugins.code_tests.funnel import Funnel
+from k15_plugins.code_tests.funnel import funnel_of
 from k15_plugins.code_tests.in_threads import in_threads
 from k15_plugins.code_tests.prompt import generator_in, generator_prompt
 from k15_plugins.code_tests.reasons import Dropped, Reason
@@ -158,7 +158,7 @@ def _close(run_dir: Path, ids: list[str]) -> None:
         put_in_order(run_dir / name, lambda line: order[line["id"]])
     dropped = Counter(Reason(line["reason"]) for line in read_lines(run_dir / DROPPED))
     with (run_dir / KEPT).open("rb") as file:
-        funnel = Funnel(sum(1 for _ in file), dropped)
+        funnel = funnel_of(sum(1 for _ in file), dropped)
     print(f"\n{funnel.table()}\n", flush=True)
     (run_dir / "funnel.md").write_text(funnel.table() + "\n")
     draw_funnel(funnel, run_dir / folder.PICTURES / "funnel.png")

@@ -31,6 +31,7 @@ def load_problems(
     answer_column: str = "answer",
     answer_pattern: str | None = None,
     level_column: str | None = None,
+    domain_column: str | None = None,
     template: str = "{prompt}",
     system: str | None = None,
     conversational: bool = False,
@@ -52,12 +53,13 @@ def load_problems(
             `"#### (.+)"`; None takes the whole column.
         level_column: Column of the difficulty levels, integers from 0; None gives every problem
             level 0.
+        domain_column: Column of the domains, which become the tasks' names; None gives the name of the file.
         template: Text of the prompt, from `{prompt}`.
         system: System message; only for conversational prompts.
         conversational: Whether prompts are lists of messages.
 
     Returns:
-        In the order of the files; the task is the name of the file or dataset.
+        In the order of the files; the task is the domain, or else the name of the file or dataset.
 
     Raises:
         ValueError: If a row is wrong, or held-out problems are in the training set too.
@@ -65,7 +67,9 @@ def load_problems(
     if not isinstance(path, str | Path):
         raise ValueError(f"path must be a file or the name of a data set, got {path!r:.100}; give one.")
     check_prompt_options(template, ["prompt"], system, conversational)
-    reader = _Reader(prompt_column, answer_column, answer_pattern, level_column, template, system, conversational)
+    reader = _Reader(
+        prompt_column, answer_column, answer_pattern, level_column, domain_column, template, system, conversational
+    )
     rows = reader.read(path, split, subset)
     sides = hold_out(rows, held_out, path, lambda other: reader.read(other, held_out_split, subset))
     train, measured = (to_dataset(list(side.values()), conversational, False) for side in sides)
@@ -81,6 +85,7 @@ class _Reader:
         answer_column: str,
         answer_pattern: str | None,
         level_column: str | None,
+        domain_column: str | None,
         template: str,
         system: str | None,
         conversational: bool,
@@ -94,6 +99,7 @@ class _Reader:
                 f"answer_pattern must be a regular expression, got {answer_pattern!r} ({error}); correct it."
             ) from error
         self._level_column = level_column
+        self._domain_column = domain_column
         self._template = template
         self._system = system
         self._conversational = conversational
@@ -112,7 +118,7 @@ class _Reader:
                 "prompt": prompt,
                 "answer": self._answer(where, row),
                 "level": self._level(where, row),
-                "task": Path(Path(path).name.removesuffix(".gz")).stem,
+                "task": self._domain(where, row) or Path(Path(path).name.removesuffix(".gz")).stem,
             }
         if not problems:
             raise ValueError(
@@ -168,6 +174,14 @@ class _Reader:
                 f"{where}: {self._level_column!r} must be an integer from 0 (easiest), but is {value!r:.100}."
             )
         return value
+
+    def _domain(self, where: str, row: dict[str, Any]) -> str | None:
+        if self._domain_column is None:
+            return None
+        value = _column(where, row, self._domain_column, "domain_column")
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError(f"{where}: {self._domain_column!r} must be text, and not empty, but is {value!r:.100}.")
+        return value.strip()
 
 
 def _column(where: str, row: dict[str, Any], column: str, option: str) -> Any:

@@ -24,6 +24,7 @@ RECIPES = {
     "long2short_rejection": [*SMALL, f"model.name={TINY}"],
     "long2short_dpo": [*SMALL, f"model.name={TINY}"],
     "warm_start": SMALL,
+    "curate": SMALL,
 }
 WRONG = [
     -1,
@@ -87,7 +88,7 @@ def refusal(config: dict, run_dir) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("part", range(6))
+@pytest.mark.parametrize("part", range(len(RECIPES)))
 def test_a_wrong_config_is_taken_or_refused_in_a_sentence(part, tmp_path, monkeypatch):
     def load(*args, **kwargs):
         raise AssertionError("a model was loaded")

@@ -12,7 +12,7 @@ from code_tests.ten_problems import FATES, NAMES, ROWS, write_file
 from matplotlib.image import imread
 from runs.test_cli_training import run, start
 
-from k15_plugins.code_tests.funnel import Funnel
+from k15_plugins.code_tests.funnel import funnel_of
 from k15_plugins.code_tests.in_threads import in_threads
 from k15_plugins.code_tests.reasons import Dropped, Reason
 from k15_plugins.files.jsonl import append_lines, put_in_order, read_lines
@@ -171,13 +171,13 @@ def test_lines_are_put_in_order(tmp_path):
 
 
 def test_the_funnel_counts_down_from_all_problems_to_the_kept_ones(tmp_path):
-    every = Funnel(4, Counter(dict.fromkeys(Reason, 1)))
+    every = funnel_of(4, Counter(dict.fromkeys(Reason, 1)))
     steps = list(every.steps().values())
     assert steps == [14, 13, 11, 7, 5, 4]  # each reason is taken off at one step
     assert every.table().count("| 1 |") == len(Reason)
-    assert Funnel(0, Counter()).steps()["enough submissions pass"] == 0
+    assert funnel_of(0, Counter()).steps()["enough submissions pass"] == 0
     draw_funnel(every, tmp_path / "full.png")
-    draw_funnel(Funnel(3, Counter()), tmp_path / "kept.png")
+    draw_funnel(funnel_of(3, Counter()), tmp_path / "kept.png")
     assert imread(tmp_path / "full.png").shape[0] > imread(tmp_path / "kept.png").shape[0] > 200
 
 

@@ -48,6 +48,13 @@ def test_columns_levels_and_the_answer_within_its_column(write):
     assert train[0] == {"prompt": "Q", "answer": "2", "level": 3, "task": "x"}
 
 
+def test_the_domain_is_the_task(write):
+    rows = [{"prompt": "a", "answer": 1, "of": "algebra"}, {"prompt": "b", "answer": 2, "of": " sets "}]
+    assert load_problems(write("x.jsonl", rows), domain_column="of").train["task"][:] == ["algebra", "sets"]
+    with pytest.raises(ValueError, match="line 1: 'of' must be text, and not empty, but is 3"):
+        load_problems(write("x.jsonl", [{"prompt": "a", "answer": 1, "of": 3}]), domain_column="of")
+
+
 def test_conversational(write):
     messages = [{"role": "user", "content": "1 + 1"}]
     path = write("x.jsonl", [{"prompt": "2 + 2", "answer": "4"}, {"prompt": messages, "answer": "2"}])
