@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from k15_plugins.extras import optional_import
 from k15_plugins.files.jsonl import read_rows
 
 
@@ -82,7 +83,8 @@ def answered_questions(task: str, size: int, seed: int = 0, **settings: Any) -> 
     Raises:
         ValueError: If there is no such task or setting.
     """
-    import reasoning_gym
+    with optional_import():
+        import reasoning_gym
 
     try:
         entries = reasoning_gym.create_dataset(task, size=size, seed=seed, **settings)
