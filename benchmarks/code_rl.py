@@ -64,8 +64,9 @@ def write(seeds: list[int]) -> str:
         "",
         "576 problems such as *Write a Python function f(xs) that returns a sorted list of the squares of the numbers "
         "in xs that are odd*, each with eight tests, which run in a sandbox. 68 problems are held out; they are put "
-        "together from the same parts as the training ones, so this shows learning within a family, not of "
-        "programming at large. The warm start has seen 96 solutions, once. Reinforcement learning sees no solution: "
+        "together from the same parts as the training ones, and 10 of them ask for the same as one of those in other "
+        "words, so this shows learning within a family, not of programming at large. The warm start has seen 96 "
+        "solutions, once. Reinforcement learning sees no solution: "
         "20 iterations of 8 problems x 8 responses, 2 updates each. The tests of a problem are chosen to tell it from "
         "all the others, and from constants. Made by `python benchmarks/code_rl.py`.",
         "",

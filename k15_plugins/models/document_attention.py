@@ -28,7 +28,7 @@ def document_attention(
     dropout: float = 0.0,
     cu_seq_lens_q: torch.Tensor | None = None,
     sliding_window: int | None = None,
-    **_: Any,
+    **others: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attend from each token to itself and the tokens before it in its document.
 
@@ -43,18 +43,23 @@ def document_attention(
         cu_seq_lens_q: (documents + 1,) where each document begins, and T, as TRL's collator with `padding_free` gives
             them; None for one document.
         sliding_window: Tokens that the layer sees of those before, in some models.
+        **others: What else models hand over; nothing may be among it that changes the scores.
 
     Returns:
         (1, T, query heads, head size), and None for the weights.
 
     Raises:
-        ValueError: If there are several rows, or a document is longer than the window of the layer.
+        ValueError: If there are several rows, a document is longer than the window of the layer, or the model changes
+            the scores.
     """
     if query.shape[0] != 1:
         raise ValueError(
             f"attention over documents takes one row at a time, got {query.shape[0]}; set padding_free=true, which "
             "makes a row of them."
         )
+    for name in ("softcap", "s_aux", "position_bias"):
+        if others.get(name) is not None:
+            raise ValueError(f"attention over documents has no {name}, which this model needs; take another model.")
     tokens = query.shape[2]
     bounds = [0, tokens] if cu_seq_lens_q is None else cu_seq_lens_q.tolist()
     longest = max(end - start for start, end in pairwise(bounds))
@@ -91,10 +96,11 @@ def use_documents(model: PreTrainedModel) -> Iterator[None]:
     """Let a model attend inside documents, for rows that stand alone in their batch; afterwards as before.
 
     Args:
-        model: Changed for the time being. One with flash attention, which needs no mask either, stays as it is.
+        model: Changed for the time being, if it attends by `sdpa` to all that comes before. Flash attention needs no
+            mask either, and what has windows needs its own.
     """
     before = model.config._attn_implementation
-    if before != "sdpa" and before != "eager":
+    if before != "sdpa" or getattr(model.config, "sliding_window", None) is not None:
         yield
         return
     model.set_attn_implementation(DOCUMENTS)

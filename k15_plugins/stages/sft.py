@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from k15_plugins.curation import votes
 from k15_plugins.curation.mixture import in_use, mix
 from k15_plugins.files.whole import write_whole
 from k15_plugins.models import tokenizer_of
+from k15_plugins.models.document_attention import use_documents
 from k15_plugins.processes import is_first_rank
 from k15_plugins.report.recorder import RunRecorder
 from k15_plugins.runs import folder
@@ -82,7 +84,8 @@ def sft(
         say(plan(trainer))
         if checkpoint is not None:
             say(f"going on from {checkpoint.name}")
-    train(trainer, checkpoint)
+    with use_documents(model) if trainer.padding_free else nullcontext():
+        train(trainer, checkpoint)
     trainer.save_model(str(run_dir / folder.MODEL))
 
 

@@ -6,7 +6,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-from k15_plugins.models.document_attention import use_documents
+from k15_plugins.models.document_attention import document_attention, use_documents
 
 SIZES = {"vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
 COLLATOR = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True)
@@ -103,7 +103,12 @@ def test_the_implementation_before_comes_back_and_windows_are_refused():
     assert model.config._attn_implementation == "sdpa"
     config = MistralConfig(**SIZES, num_attention_heads=4, num_key_value_heads=2, sliding_window=8)
     mistral = MistralForCausalLM(config)
-    with pytest.raises(ValueError, match=r"got one of 9 tokens in a layer that sees 8"), use_documents(mistral):
-        logits(mistral, packed(5, 9))
     with use_documents(mistral):
-        logits(mistral, packed(5, 8))
+        assert mistral.config._attn_implementation == "sdpa"
+    mistral.set_attn_implementation("documents")
+    with pytest.raises(ValueError, match=r"got one of 9 tokens in a layer that sees 8"):
+        logits(mistral, packed(5, 9))
+    logits(mistral, packed(5, 8))
+    query = torch.zeros(1, 2, 3, 4)
+    with pytest.raises(ValueError, match="attention over documents has no softcap, which this model needs"):
+        document_attention(None, query, query, query, None, 1.0, softcap=30.0)
