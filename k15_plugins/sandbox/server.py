@@ -258,7 +258,10 @@ def main(arguments: list[str] | None = None) -> None:
         sandbox: Sandbox = BwrapSandbox() if given.launcher == "bwrap" else LandlockSandbox()
         queue = 16 * given.slots if given.queue is None else given.queue
         server = make_server(sandbox, given.host, given.port, given.slots, queue)
-    except (SandboxUnavailable, OSError, ValueError) as error:
+    except OSError as error:
+        where = f"{given.host}:{given.port}"
+        raise SystemExit(f"k15-sandbox: cannot listen on {where} ({error}); take another --port or --host") from error
+    except (SandboxUnavailable, ValueError) as error:
         raise SystemExit(f"k15-sandbox: {error}") from error
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     print(f"k15-sandbox: http://{given.host}:{server.server_port}, {given.slots} programs at once", flush=True)

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from k15_plugins.sandbox import Limits, Program, SandboxUnavailable, Status
 from k15_plugins.sandbox.bwrap import BwrapSandbox
 from k15_plugins.sandbox.http import HttpSandbox
 from k15_plugins.sandbox.idle_boxes import IdleBoxes
-from k15_plugins.sandbox.server import make_server
+from k15_plugins.sandbox.server import main, make_server
 
 QUICK = Limits(cpu_seconds=2.0)
 
@@ -240,3 +241,12 @@ def test_the_command_serves_until_it_is_told_to_end():
     assert one(HttpSandbox(address), "print(1)").stdout == b"1\n"
     process.terminate()
     assert process.wait(timeout=20) == 0
+
+
+def test_a_port_that_is_taken_is_told():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            SystemExit, match=rf"k15-sandbox: cannot listen on 127\.0\.0\.1:{port} \(.*take another --port"
+        ):
+            main(["--port", str(port)])
