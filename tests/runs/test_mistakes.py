@@ -248,7 +248,8 @@ def test_what_a_recipe_sets_for_its_own_task_falls_away_with_it():
     words = ["reward=exact_match", "task=jsonl", "task.path=x.jsonl"]
     config = prepare(OmegaConf.create(compose("+recipe=smoke", *words)), words)[0]
     assert config["task"].keys() == {
-        *("_target_", "path", "prompt_column", "answer_column", "answer_pattern", "held_out")
+        *("_target_", "path", "prompt_column", "answer_column", "answer_pattern", "level_column", "domain_column"),
+        *("conversational", "held_out"),
     }
     typed = [*words, "+task.pth=x"]
     assert prepare(OmegaConf.create(compose("+recipe=smoke", *typed)), typed)[0]["task"]["pth"] == "x"
