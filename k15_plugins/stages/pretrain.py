@@ -10,8 +10,7 @@ from typing import Any
 
 from datasets import Dataset
 from transformers import PreTrainedModel, set_seed
-from transformers.trainer_utils import get_last_checkpoint
-from trl import SFTConfig, SFTTrainer
+from trl import SFTConfig
 
 from k15_plugins import models
 from k15_plugins.evaluation.document_loss import document_loss
@@ -20,16 +19,18 @@ from k15_plugins.files.whole import whole_folder, write_whole
 from k15_plugins.models.document_attention import use_documents
 from k15_plugins.models.longer import load_longer
 from k15_plugins.models.new_model import new_llama, train_tokenizer
-from k15_plugins.processes import is_first_rank
+from k15_plugins.processes import is_first_rank, processes
 from k15_plugins.report.history import METRICS
 from k15_plugins.report.recorder import RunRecorder
 from k15_plugins.runs import folder
 from k15_plugins.runs.build import build
 from k15_plugins.runs.devices import set_up_devices, wants_fsdp
 from k15_plugins.runs.labels import say
+from k15_plugins.stages.reinforce import checkpoint_to_resume
 from k15_plugins.stages.train import quiet, train
 from k15_plugins.tasks.problems import is_held_out
 from k15_plugins.trainers.packing import Ids, full_rows, mix_tokens, partial_rows
+from k15_plugins.trainers.resumable_sft import ResumableSFTTrainer
 
 PHASES = "phases"
 """The folder of the phases in the run's: for each a model, and the loss on held-out documents."""
@@ -90,6 +91,8 @@ def pretrain(
     quiet()
     if wants_fsdp():
         raise ValueError("backend=fsdp is not written for this stage; take backend=accelerate.")
+    if new is None and config["model"].get("lora") is not None:
+        raise ValueError("model.lora must be null for this stage, which trains whole models; set model.lora=null.")
     set_up_devices()
     planned = [_phase(name, node) for name, node in phases.items()]
     _check(planned, sources, held_out)
@@ -224,6 +227,7 @@ class _Plan:
         """Say what each phase is made of."""
         for phase, rows, measured in zip(self.phases, self.rows, self.held_out, strict=True):
             batch = phase.args.get("per_device_train_batch_size", 8) * phase.args.get("gradient_accumulation_steps", 1)
+            batch *= processes().num_processes
             say(
                 f"{phase.name}: {phase.tokens} tokens in {len(rows)} rows of up to {phase.length}, a batch of {batch} "
                 f"rows or about {batch * phase.tokens // len(rows)} tokens; loss measured on {', '.join(measured)}"
@@ -249,6 +253,7 @@ def _start(config: dict[str, Any], run_dir: Path, new: dict[str, Any] | None, to
         with whole_folder(place) as half:
             model.save_pretrained(half)
             tokenizer.save_pretrained(half)
+    processes().wait_for_everyone()
     return place
 
 
@@ -263,15 +268,13 @@ def _train(
 ) -> None:
     set_seed(config["seed"])
     model = load_longer(start, phase.length, phase.rope_theta, dtype="float32")
-    checkpoints = place / folder.CHECKPOINTS
-    own = {"output_dir": str(checkpoints), "seed": config["seed"], "save_strategy": "no", **_ARGS}
-    settings: SFTConfig = build({**phase.args, **{key: own[key] for key in _ARGS}}, **own)
+    own = {"output_dir": str(place / folder.CHECKPOINTS), "seed": config["seed"], "save_strategy": "no"}
+    settings: SFTConfig = build({**phase.args, **_ARGS}, **own)
     with use_documents(model):
-        trainer = SFTTrainer(
+        trainer = ResumableSFTTrainer(
             model=model, args=settings, train_dataset=rows, processing_class=tokenizer, callbacks=[RunRecorder(place)]
         )
-        before = get_last_checkpoint(str(checkpoints)) if checkpoints.exists() else None
-        train(trainer, None if before is None else Path(before))
+        train(trainer, checkpoint_to_resume(place))
     trained: PreTrainedModel = trainer.accelerator.unwrap_model(trainer.model)
     losses = {f"{_LOSS}/{name}": document_loss(trained, data) for name, data in measured.items()}
     if is_first_rank():

@@ -29,14 +29,23 @@ def read_answered(path: str | Path, split: str = "train", subset: str | None = N
     Raises:
         ValueError: If a row is wrong, naming file and line.
     """
+    return checked(placed_rows(path, split, subset))
+
+
+def placed_rows(path: str | Path, split: str = "train", subset: str | None = None) -> Iterator[Placed]:
+    """Read rows of any form; see `read_answered`.
+
+    Args:
+        path: As there.
+        split: As there.
+        subset: As there.
+    """
     suffixes = Path(path).suffixes
     if ".parquet" in suffixes:
-        rows = _parquet_rows(Path(path))
-    elif {".jsonl", ".json"} & set(suffixes):
-        rows = read_rows(Path(path))
-    else:
-        rows = hub_rows(str(path), split, subset)
-    return checked(rows)
+        return _parquet_rows(Path(path))
+    if {".jsonl", ".json"} & set(suffixes):
+        return read_rows(Path(path))
+    return hub_rows(str(path), split, subset)
 
 
 def checked(rows: Iterable[Placed]) -> Iterator[Placed]:

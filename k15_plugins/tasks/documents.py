@@ -2,12 +2,11 @@
 
 import pydoc_data.topics
 import sysconfig
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from k15_plugins.extras import optional_import
-from k15_plugins.files.jsonl import read_rows
+from k15_plugins.tasks.answered import placed_rows
 
 
 def read_documents(path: str, *, column: str = "text", split: str = "train", subset: str | None = None) -> list[str]:
@@ -23,33 +22,20 @@ def read_documents(path: str, *, column: str = "text", split: str = "train", sub
     Raises:
         ValueError: Naming the place, if a file is missing or empty, or a row has no text.
     """
-    rows: Sequence[tuple[str, object]]
-    if path.endswith((".jsonl", ".jsonl.gz")):
-        if not Path(path).is_file():
-            raise ValueError(f"path={path} must be a file of documents, which does not exist; correct it.")
-        rows = [(where, row.get(column)) for where, row in read_rows(Path(path))]
-    else:
-        rows = _of_data_set(path, column, split, subset)
-    if not rows:
+    if Path(path).suffix in (".jsonl", ".gz", ".parquet") and not Path(path).is_file():
+        raise ValueError(f"path={path} must be a file of documents, which does not exist; correct it.")
+    texts = []
+    for where, row in placed_rows(path, split, subset):
+        if column not in row:
+            raise ValueError(f"{where} has no column {column!r}; it has {', '.join(row)}.")
+        if not isinstance(row[column], str) or not row[column].strip():
+            raise ValueError(
+                f"{where}: {column} must be text, got {row[column]!r:.60}; correct the row, or set column."
+            )
+        texts.append(row[column])
+    if not texts:
         raise ValueError(f"{path} must hold documents, got none; give another file.")
-    for where, text in rows:
-        if not isinstance(text, str) or not text.strip():
-            raise ValueError(f"{where}: {column} must be text, got {text!r:.60}; correct the row, or set column.")
-    return [str(text) for _, text in rows]
-
-
-def _of_data_set(path: str, column: str, split: str, subset: str | None) -> list[tuple[str, object]]:
-    from datasets import load_dataset
-
-    if path.endswith(".parquet"):
-        if not Path(path).is_file():
-            raise ValueError(f"path={path} must be a file of documents, which does not exist; correct it.")
-        data = load_dataset("parquet", data_files=path, split="train")
-    else:
-        data = load_dataset(path, subset, split=split)
-    if column not in data.column_names:
-        raise ValueError(f"{path} has no column {column!r}; it has {', '.join(data.column_names)}.")
-    return [(f"{path}, row {number}", text) for number, text in enumerate(data[column])]
+    return texts
 
 
 def english() -> list[str]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from itertools import pairwise
+from unittest import mock
 
 import pytest
 import torch
@@ -10,7 +11,9 @@ from runs.test_conf import compose
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from k15_plugins.evaluation.document_loss import document_loss
+from k15_plugins.models import document_attention
 from k15_plugins.stages.pretrain import pretrain
+from k15_plugins.trainers.checkpoint import begin_checkpoint
 from k15_plugins.trainers.packing import mix_tokens, partial_rows
 
 NEW = {"vocab_size": 300, "hidden_size": 32, "layers": 1, "heads": 2}
@@ -97,6 +100,13 @@ def test_the_loss_is_that_of_documents_alone(run):
     assert document_loss(model, rows) == pytest.approx(total / count, abs=1e-5)
 
 
+def test_training_and_measuring_attend_inside_the_documents(tmp_path):
+    attend = document_attention.scaled_dot_product_attention
+    with mock.patch.object(document_attention, "scaled_dot_product_attention", wraps=attend) as seen:
+        pretrain(CONFIG, tmp_path, SOURCES, {"near": PHASES["near"]}, held_out=0.1, new=NEW)
+    assert {call.args[0].requires_grad for call in seen.call_args_list} == {True, False}
+
+
 @pytest.mark.parametrize("kept", ["checkpoint-3", None])
 def test_a_stopped_run_goes_on_to_the_same_weights(run, tmp_path, kept):
     folder = tmp_path / "run"
@@ -105,6 +115,10 @@ def test_a_stopped_run_goes_on_to_the_same_weights(run, tmp_path, kept):
     for gone in (folder / "model", far / "model", *(far / "checkpoints").glob("checkpoint-*")):
         if gone.name != kept:
             shutil.rmtree(gone)
+    if kept:
+        # The half of a later one, over which the run was killed.
+        shutil.copytree(far / "checkpoints" / kept, far / "checkpoints" / "checkpoint-9")
+        begin_checkpoint(far / "checkpoints" / "checkpoint-9")
     untouched = (folder / "phases/near/model/model.safetensors").stat().st_mtime_ns
     pretrain(CONFIG, folder, SOURCES, PHASES, held_out=0.1, new=NEW)
     assert (folder / "phases/near/model/model.safetensors").stat().st_mtime_ns == untouched
@@ -140,15 +154,24 @@ def test_a_stopped_run_goes_on_to_the_same_weights(run, tmp_path, kept):
             "stage.phases.a.length must be a whole number from 2, got 'x'",
         ),
         ({"phases": {"a": phase(8, 10, {"short": "x"})}}, "stage.phases.a.weights.short must be a number, got 'x'"),
+        ({"config": CONFIG | {"model": {"lora": {"r": 2}}}, "new": None}, "model.lora must be null for this stage"),
         ({"new": {**NEW, "depth": 9}}, "stage.new.depth is no field of a new model; take vocab_size, hidden_size"),
         ({"new": {**NEW, "layers": "x"}}, "stage.new.layers must be a whole number from 1, got 'x'"),
         ({"new": {**NEW, "vocab_size": 9}}, "vocab_size must be 258 or more, a token for each byte, got 9"),
     ],
 )
 def test_what_cannot_be_is_told_before_a_model_is_made(tmp_path, change, message):
-    given = {"sources": SOURCES, "phases": PHASES, "held_out": 0.1, "new": NEW, **change}
+    given = {
+        "config": CONFIG,
+        "run_dir": tmp_path,
+        "sources": SOURCES,
+        "phases": PHASES,
+        "held_out": 0.1,
+        "new": NEW,
+        **change,
+    }
     with pytest.raises(ValueError, match=message):
-        pretrain(CONFIG, tmp_path, **given)
+        pretrain(**given)
     assert not list(tmp_path.iterdir())
 
 

@@ -5,6 +5,7 @@ import math
 import shutil
 from collections import Counter
 from itertools import pairwise
+from unittest import mock
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from k15_plugins import models
 from k15_plugins.files.jsonl import append_lines, read_lines
+from k15_plugins.models import document_attention
 from k15_plugins.runs.figures import known_figures
 from k15_plugins.stages import sft as stage
 from k15_plugins.stages.sft import sft
@@ -157,6 +159,16 @@ def test_no_row_is_lost_or_seen_by_another_in_packing(files, tmp_path, monkeypat
         assert len(starts) > 4
         assert packed == pytest.approx(total / count, abs=1e-5)
     assert seen == Counter(tuple(row["input_ids"]) for row in rows)
+
+
+def test_packed_rows_are_trained_on_without_a_mask_of_all_pairs(files, tmp_path):
+    attend = document_attention.scaled_dot_product_attention
+    with mock.patch.object(document_attention, "scaled_dot_product_attention", wraps=attend) as packed:
+        go(tmp_path / "packed", *files, "stage.size=35", "+stage.args.max_steps=1")
+    assert packed.called
+    with mock.patch.object(document_attention, "scaled_dot_product_attention", wraps=attend) as apart:
+        go(tmp_path / "apart", *files, "stage.size=35", "stage.args.packing=false", "+stage.args.max_steps=1")
+    assert not apart.called
 
 
 # Name of the recipe, and the rates of the paper or of the article.

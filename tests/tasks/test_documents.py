@@ -30,7 +30,7 @@ def test_what_cannot_be_read_is_told_by_its_place(tmp_path):
         with pytest.raises(ValueError, match=r"a\.jsonl, line 2: text must be text, got"):
             read_documents(str(file))
     Dataset.from_dict({"content": ["a"]}).to_parquet(tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match=r"a\.parquet has no column 'text'; it has content"):
+    with pytest.raises(ValueError, match=r"a\.parquet, row 1 has no column 'text'; it has content"):
         read_documents(str(tmp_path / "a.parquet"))
 
 
