@@ -2,13 +2,13 @@
 
 import json
 import math
-import time
 
 import pytest
 
-from k15_plugins.rewards import CodeReward
+from k15_plugins.rewards import CodeReward, judge_asserts
 from k15_plugins.rewards.judge_asserts import VerifierFailed
 from k15_plugins.rewards.judge_program import judge
+from k15_plugins.sandbox import Outcome, Status
 from k15_plugins.sandbox.bwrap import BwrapSandbox
 from k15_plugins.tasks.code_problems import load_code_problems
 
@@ -299,9 +299,10 @@ def test_dictionaries_of_the_library_count_as_plain_ones(reward, tmp_path):
     assert reward(None, given, None, problem=[place] * 3) == [1.0, 1.0, 0.0]
 
 
-def test_an_answer_that_is_huge_is_not_read(reward, tmp_path):
+def test_an_answer_that_is_huge_is_wrong_and_not_read(reward, tmp_path):
     place = load(tmp_path, "mbpp", MBPP)
     huge = "import os\nos.write(1, b'(' + b'[],' * 1000000 + b')'); os._exit(0)"
-    start = time.process_time()
     assert reward(None, [fenced(huge)], None, problem=[place]) == [0.0]
-    assert time.process_time() - start < 5
+    long, short = (Outcome(Status.OK, repr(("returned", "x" * size)).encode()) for size in (2**18, 2**17))
+    assert judge_asserts._literal(long) is None
+    assert judge_asserts._literal(short) == ("returned", "x" * 2**17)

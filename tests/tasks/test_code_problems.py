@@ -189,6 +189,16 @@ class Evil:
         ("own", OWN | {"checker": "fuzzy"}, "checker must be one of exact, tokens"),
         ("own", OWN | {"checker": "program"}, "checker_source must be the program"),
         ("own", OWN | {"checker_source": "print(1)"}, "checker_source must be the program"),
+        (
+            "own",
+            OWN | {"function": "f.__class__", "tests": [{"input": [1], "output": 1}]},
+            r"function must be a name of Python, got 'f\.__class__'",
+        ),
+        (
+            "own",
+            OWN | {"checker": "program", "checker_source": "def f(:"},
+            "checker_source must be a program in Python, got one with invalid syntax",
+        ),
         ("own", OWN | {"cpu_seconds": -1}, "cpu_seconds must be a number"),
         ("own", OWN | {"cpu_seconds": float("nan")}, "cpu_seconds must be a number"),
         ("own", OWN | {"memory_mb": 0.5}, "memory_mb must be a whole number from 1, got 0.5"),

@@ -49,3 +49,10 @@ from k15_plugins.tasks.compare_output import COMPARISONS
 )
 def test_what_counts_as_equal(name, given, expected, same):
     assert COMPARISONS[name](given, expected) is same
+
+
+def test_no_underscore_is_a_part_of_a_number_and_what_is_far_too_long_is_not_read():
+    assert COMPARISONS["lines"](b"1.0", b"1")
+    assert not COMPARISONS["lines"](b"1_0", b"10")
+    assert COMPARISONS["value"](b"[1, 2]" + b" " * 4000, b"[1, 2]")
+    assert not COMPARISONS["value"](b"[1, 2]" + b" " * 5000, b"[1, 2]")
